@@ -1,1 +1,16 @@
-//! The domain of Ironhub.
+//! The domain of Ironhub: identity, access, telemetry, presence.
+//!
+//! The hub decides and the front ends translate: identity, rights, quotas, limits and error codes are decided here, once,
+//! for every protocol alike. Nothing in this crate knows a wire protocol, opens a file or a socket, or asks the machine for
+//! the time: those come in through the seams ([`store`], [`log`], [`bus`]) and the ports ([`clock`], [`entropy`]).
+
+pub mod bus;
+pub mod clock;
+pub mod entropy;
+pub mod identity;
+pub mod log;
+pub mod store;
+pub mod tenancy;
+
+/// A boxed future, for the traits that are held as `Arc<dyn ..>`.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
