@@ -13,59 +13,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Status};
 use crate::limits::{Limit, Limits};
-use crate::secret::{Fingerprint, SymmetricKey};
 use crate::store::Store;
 use crate::tenancy::HubName;
 
+use super::checks::{Passed, check_certificate, check_device_scope, check_right, is_bearer, scope_mismatch};
+use super::credential::{Credential, Secretive};
 use super::policies::Policies;
-use super::policy::Policy;
 use super::profile::HubProfile;
 use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis, right};
 use super::refusal::{Reason, Refusal, Subject};
-use super::rights::Rights;
 use super::sas::Token;
-use super::scope::{Ids, InvalidScope, Resource, Scope};
-
-/// What a peer presents. Both may come; the identity's authentication type chooses (device-mqtt-https.md 2.4).
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Credential<'a> {
-    token: Option<Secretive<'a>>,
-    certificates: &'a [Vec<u8>],
-}
-
-/// A token text that `Debug` does not show.
-#[derive(Clone, Copy)]
-struct Secretive<'a>(&'a str);
-
-impl std::fmt::Debug for Secretive<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a token")
-    }
-}
-
-impl<'a> Credential<'a> {
-    /// Nothing.
-    pub const fn none() -> Self {
-        Self {
-            token: None,
-            certificates: &[],
-        }
-    }
-
-    /// The text of a token: MQTT password, HTTPS `Authorization`. An empty text is no token.
-    pub fn sas(token: &'a str) -> Self {
-        Self {
-            token: Some(Secretive(token)).filter(|token| !token.0.is_empty()),
-            certificates: &[],
-        }
-    }
-
-    /// Adds the chain that the peer sent in the TLS handshake: DER, leaf first.
-    pub const fn with_certificates(mut self, chain: &'a [Vec<u8>]) -> Self {
-        self.certificates = chain;
-        self
-    }
-}
+use super::scope::{Ids, Resource};
 
 /// What an identity wants to do with its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +47,6 @@ pub struct Gate {
 pub(super) struct Registered {
     pub(super) generation: GenerationId,
     pub(super) authentication: Authentication,
-}
-
-/// A token that passed.
-pub(super) struct Passed {
-    pub(super) scope: Scope,
-    pub(super) expires: Timestamp,
-    pub(super) rights: Rights,
-    pub(super) basis: Basis,
 }
 
 impl Gate {
@@ -152,7 +102,8 @@ impl Gate {
                 Refusal::of(identity, Reason::CredentialMissing).expecting("a shared access signature")
             );
         };
-        let token = Token::parse(token, &self.limits)?;
+        let token = Token::parse(token, &self.limits)
+            .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
         let passed = self.check_token(&hub, &token, Some((identity, &registered)))?;
         let endpoint = match usage {
             Usage::Connection => "",
@@ -165,6 +116,9 @@ impl Gate {
 
     /// Whether an open connection still stands on its ground: the identity is the same one and enabled, the key it logged in
     /// with is still valid, and its token has not been expired for longer than the grace.
+    ///
+    /// # Errors
+    /// A refusal that [is passing](Refusal::is_passing) says nothing about the connection: keep it and ask again.
     pub async fn recheck(&self, proof: &Authenticated) -> Result<(), Refusal> {
         let hub = self.profile();
         let identity = &proof.identity;
@@ -225,126 +179,6 @@ impl Gate {
         Token::parse(text, &self.limits)
     }
 
-    /// Signature, expiry and form of the scope. Without an identity, only a policy's token can pass.
-    pub(super) fn check_token(
-        &self,
-        hub: &HubProfile,
-        token: &Token<'_>,
-        of: Option<(&IdentityId, &Registered)>,
-    ) -> Result<Passed, Refusal> {
-        let (subject, rights, basis) = match (token.policy(), of) {
-            (Some(name), _) => {
-                let policy = self.policy(hub, name)?;
-                let subject = Refusal::of_policy(name, Reason::SignatureMismatch).subject;
-                let fingerprint = signing_key(token, [&policy.primary, &policy.secondary])
-                    .ok_or_else(|| Refusal::new(Reason::SignatureMismatch, subject.clone()))?;
-                let policy_key = Basis::PolicyKey {
-                    policy: policy.name.clone(),
-                    fingerprint,
-                };
-                (subject, policy.rights, policy_key)
-            }
-            (None, Some((identity, registered))) => {
-                let subject = Subject::Identity(identity.clone());
-                let fingerprint = match &registered.authentication {
-                    Authentication::Sas { primary, secondary } => signing_key(token, [primary, secondary]),
-                    _ => return Err(Refusal::new(Reason::CertificateExpected, subject)),
-                };
-                let fingerprint =
-                    fingerprint.ok_or_else(|| Refusal::new(Reason::SignatureMismatch, subject.clone()))?;
-                (subject, Rights::DEVICE_CONNECT, Basis::IdentityKey(fingerprint))
-            }
-            (None, None) => {
-                return Err(Refusal::new(Reason::TokenMalformed, Subject::Peer)
-                    .finding("no field skn")
-                    .expecting("the token of a policy"));
-            }
-        };
-        if let Some((identity, _)) = of {
-            check_rules(hub, identity)?;
-        }
-        self.check_expiry(token.expires(), subject.clone())?;
-        let scope = Scope::parse(token.resource(), hub).map_err(|invalid| match invalid {
-            InvalidScope::Undecodable => Refusal::new(Reason::TokenMalformed, subject.clone())
-                .finding("a field sr that is no text")
-                .expecting("percent-encoded UTF-8"),
-            InvalidScope::ForeignHost(host) => Refusal::new(Reason::HostForeign, subject.clone())
-                .finding(&host)
-                .expecting(hub.shown_host()),
-        })?;
-        Ok(Passed {
-            scope,
-            expires: token.expires(),
-            rights,
-            basis,
-        })
-    }
-
-    /// Whether the key that a decision stood on is still valid, and still gives what it gave.
-    pub(super) fn check_basis(
-        &self,
-        hub: &HubProfile,
-        basis: &Basis,
-        of: Option<(&IdentityId, &Registered)>,
-    ) -> Result<(), Refusal> {
-        if let Some((identity, registered)) = of {
-            if !matches!(registered.authentication, Authentication::Sas { .. }) {
-                return Err(Refusal::of(identity, Reason::KeyReplaced));
-            }
-            check_rules(hub, identity)?;
-        }
-        match (basis, of) {
-            (Basis::IdentityKey(fingerprint), Some((identity, registered))) => {
-                match &registered.authentication {
-                    Authentication::Sas { primary, secondary }
-                        if fingerprint.is_of(primary) || fingerprint.is_of(secondary) =>
-                    {
-                        Ok(())
-                    }
-                    _ => Err(Refusal::of(identity, Reason::KeyReplaced)),
-                }
-            }
-            (Basis::IdentityKey(_), None) => Err(Refusal::new(Reason::KeyReplaced, Subject::Peer)),
-            (Basis::PolicyKey { policy, fingerprint }, of) => {
-                let found = self.policy(hub, policy)?;
-                if !(fingerprint.is_of(&found.primary) || fingerprint.is_of(&found.secondary)) {
-                    return Err(Refusal::of_policy(policy, Reason::KeyReplaced));
-                }
-                if of.is_some() {
-                    check_device_connect(policy, found.rights)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// An open connection or link lasts until the grace after the expiry is over.
-    pub(super) fn check_grace(&self, expires: Timestamp, subject: Subject) -> Result<(), Refusal> {
-        self.check_within(expires, Limit::SasExpiryGraceSecs, subject)
-    }
-
-    /// A new check takes a token until the clock skew after its expiry is over.
-    fn check_expiry(&self, expires: Timestamp, subject: Subject) -> Result<(), Refusal> {
-        self.check_within(expires, Limit::SasClockSkewSecs, subject)
-    }
-
-    fn check_within(&self, expires: Timestamp, limit: Limit, subject: Subject) -> Result<(), Refusal> {
-        let now = self.clock.now();
-        if now < expires.plus(self.limits.time(limit)) {
-            return Ok(());
-        }
-        let ago = now.since(expires).as_secs().to_string();
-        Err(Refusal::new(Reason::TokenExpired, subject).finding(&ago))
-    }
-
-    fn policy(&self, hub: &HubProfile, name: &str) -> Result<Arc<Policy>, Refusal> {
-        if hub.rules.policy_sas_disabled {
-            return Err(Refusal::of_policy(name, Reason::SasDisabled));
-        }
-        let found = self.policies.get(name);
-        found.ok_or_else(|| Refusal::of_policy(name, Reason::PolicyUnknown))
-    }
-
     /// A registered and enabled identity. A module needs its device to be enabled too.
     pub(super) async fn enabled(&self, hub: &HubName, identity: &IdentityId) -> Result<Registered, Refusal> {
         let (registered, status) = self.registered(hub, identity).await?;
@@ -385,86 +219,6 @@ impl Gate {
     }
 }
 
-/// The decision point of certificates: the identity logs in with one, or has sent no usable token. What the peer's chain is
-/// worth is not decided yet, so every answer is a refusal.
-fn check_certificate(identity: &IdentityId, credential: &Credential<'_>) -> Refusal {
-    if !credential.certificates.is_empty() {
-        Refusal::of(identity, Reason::CertificateUnavailable)
-    } else if credential.token.is_some() {
-        Refusal::of(identity, Reason::CertificateExpected)
-    } else {
-        Refusal::of(identity, Reason::CredentialMissing).expecting("a client certificate")
-    }
-}
-
-fn check_rules(hub: &HubProfile, identity: &IdentityId) -> Result<(), Refusal> {
-    let disabled = match identity.module {
-        None => hub.rules.device_sas_disabled,
-        Some(_) => hub.rules.module_sas_disabled,
-    };
-    if disabled {
-        return Err(Refusal::of(identity, Reason::SasDisabled));
-    }
-    Ok(())
-}
-
-/// The table of device-mqtt-https.md 2.2: a policy needs DeviceConnect and any prefix; an own key a scope of its own.
-pub(super) fn check_device_scope(
-    hub: &HubProfile,
-    passed: &Passed,
-    identity: &IdentityId,
-    resource: Resource<'_>,
-) -> Result<(), Refusal> {
-    let covers = match &passed.basis {
-        Basis::PolicyKey { policy, .. } => {
-            check_device_connect(policy, passed.rights)?;
-            passed.scope.covers(resource, Ids::Exact)
-        }
-        Basis::IdentityKey(_) => {
-            passed.scope.is_within(identity) && passed.scope.covers(resource, Ids::AnyCase)
-        }
-    };
-    if covers {
-        return Ok(());
-    }
-    Err(scope_mismatch(
-        hub,
-        Subject::Identity(identity.clone()),
-        &passed.scope,
-        resource,
-    ))
-}
-
-pub(super) fn check_device_connect(policy: &str, rights: Rights) -> Result<(), Refusal> {
-    if rights.contains(Rights::DEVICE_CONNECT) {
-        return Ok(());
-    }
-    Err(Refusal::of_policy(policy, Reason::RightMissing)
-        .finding(&rights.to_string())
-        .expecting("DeviceConnect"))
-}
-
-pub(super) fn check_right<R: right::Right>(policy: &str, rights: Rights) -> Result<(), Refusal> {
-    if R::is_held_by(rights) {
-        return Ok(());
-    }
-    Err(Refusal::of_policy(policy, Reason::RightMissing)
-        .finding(&rights.to_string())
-        .expecting(R::NAME))
-}
-
-pub(super) fn scope_mismatch(
-    hub: &HubProfile,
-    subject: Subject,
-    scope: &Scope,
-    resource: Resource<'_>,
-) -> Refusal {
-    let host = hub.shown_host();
-    Refusal::new(Reason::ScopeMismatch, subject)
-        .finding(format!("{host}/{scope}").trim_end_matches('/'))
-        .expecting(format!("{host}/{resource}").trim_end_matches('/'))
-}
-
 pub(super) fn authenticated(
     hub: &HubProfile,
     identity: &IdentityId,
@@ -487,16 +241,4 @@ pub(super) fn authenticated(
         expires: Some(passed.expires),
         basis: passed.basis.clone(),
     }
-}
-
-/// The one of two keys that signed the token.
-fn signing_key(token: &Token<'_>, keys: [&SymmetricKey; 2]) -> Option<Fingerprint> {
-    let signer = keys.into_iter().find(|key| token.is_signed_by(key));
-    signer.map(SymmetricKey::fingerprint)
-}
-
-/// `Bearer ..` or three parts with dots (amqp.md 2.1): the body decides, not the declared type.
-pub(super) fn is_bearer(text: &str) -> bool {
-    let scheme = text.split(' ').next().unwrap_or_default();
-    scheme.eq_ignore_ascii_case("bearer") || (!text.contains([' ', '=']) && text.split('.').count() == 3)
 }

@@ -6,16 +6,15 @@ use crate::clock::Timestamp;
 use crate::identity::IdentityId;
 use crate::limits::Limit;
 
-use super::gate::{
-    Gate, Passed, authenticated, check_device_connect, check_right, is_bearer, scope_mismatch,
-};
+use super::checks::{Passed, check_device_connect, check_right, is_bearer, parse_scope, scope_mismatch};
+use super::gate::{Gate, authenticated};
 use super::grant::{Grant, Holder};
 use super::plain::PlainUser;
 use super::profile::HubProfile;
-use super::proof::{Actor, Authenticated, Authorized, Basis, right};
+use super::proof::{Actor, Authenticated, Authorized, right};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
-use super::scope::{Resource, Scope};
+use super::scope::Resource;
 
 impl Gate {
     /// Checks a token that is put on a connection. A disabled identity passes: its links are refused when they attach.
@@ -46,19 +45,13 @@ impl Gate {
         if !hub.has_label(user.hub()) {
             return Err(Refusal::new(Reason::HostUnknown, Subject::Peer).finding(user.hub()));
         }
-        match user {
-            PlainUser::Policy { policy, .. } => {
-                let grant = self.grant(password).await?;
-                match &grant.holder {
-                    Holder::Policy(name) if **name == *policy => Ok(grant),
-                    _ => Err(mismatch()),
-                }
-            }
-            PlainUser::Identity { identity, .. } => {
-                self.registered(&hub.name, &identity).await?;
-                let grant = self.grant(password).await?;
-                if let Basis::PolicyKey { policy, .. } = &grant.basis {
+        let grant = self.grant(password).await?;
+        match (user, &grant.holder) {
+            (PlainUser::Policy { policy, .. }, Holder::Policy(name)) if **name == *policy => Ok(grant),
+            (PlainUser::Identity { identity, .. }, holder) => {
+                if let Holder::Policy(policy) = holder {
                     check_device_connect(policy, grant.rights)?;
+                    self.registered(&hub.name, &identity).await?;
                 }
                 let resource = Resource::Identity {
                     identity: &identity,
@@ -70,6 +63,7 @@ impl Gate {
                     Err(mismatch())
                 }
             }
+            _ => Err(mismatch()),
         }
     }
 
@@ -147,11 +141,7 @@ impl Gate {
 
     /// A token without policy: the identity is the one in its scope, in exact case, ids as they stand or decoded once more.
     async fn identity_grant(&self, hub: &Arc<HubProfile>, token: &Token<'_>) -> Result<Grant, Refusal> {
-        let scope = Scope::parse(token.resource(), hub).map_err(|_| {
-            Refusal::new(Reason::HostForeign, Subject::Peer)
-                .finding(token.resource())
-                .expecting(&hub.name.to_string())
-        })?;
+        let scope = parse_scope(hub, token, &Subject::Peer)?;
         let mut refusal = Refusal::new(Reason::TokenMalformed, Subject::Peer)
             .finding("neither a device in the field sr nor a field skn")
             .expecting("a token of a device or of a policy");

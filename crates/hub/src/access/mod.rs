@@ -4,6 +4,8 @@
 //! and that cannot be made elsewhere, or with a [`Refusal`] that says to the operator what was expected and what came.
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
+mod checks;
+mod credential;
 mod gate;
 mod gate_grants;
 mod grant;
@@ -17,7 +19,8 @@ mod rights;
 pub mod sas;
 mod scope;
 
-pub use gate::{Credential, Gate, Usage};
+pub use credential::Credential;
+pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};
 pub use plain::PlainUser;
 pub use policies::Policies;

@@ -195,6 +195,14 @@ impl Refusal {
         self
     }
 
+    /// Names who was refused, if the refusal does not say so already.
+    pub fn by(mut self, subject: Subject) -> Self {
+        if self.subject == Subject::Peer {
+            self.subject = subject;
+        }
+        self
+    }
+
     pub(super) fn of(identity: &IdentityId, reason: Reason) -> Self {
         Self::new(reason, Subject::Identity(identity.clone()))
     }

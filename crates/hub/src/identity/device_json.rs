@@ -10,8 +10,9 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 
-use super::authentication::{Authentication, Wanted};
+use super::authentication::{Authentication, Thumbprint, Wanted};
 use super::device::{Device, Draft, Live, Status};
+use super::placement::EdgeScope;
 use super::{DeviceId, Etag, GenerationId};
 
 /// A device as answered; serialise it with `serde_json`. Holds keys, therefore neither `Debug` nor `Display`.
@@ -91,7 +92,7 @@ impl<'a> DeviceJson<'a> {
             capabilities: CapabilitiesJson {
                 iot_edge: device.placement.is_edge(),
             },
-            device_scope: scope.map(|scope| scope.as_str()),
+            device_scope: scope.map(EdgeScope::as_str),
             parent_scopes: parent.map(|scope| [scope.as_str()]),
         }
     }
@@ -110,8 +111,8 @@ impl<'a> AuthenticationJson<'a> {
                 json.symmetric_key.secondary_key = Some(secondary.expose());
             }
             Authentication::SelfSigned { primary, secondary } => {
-                json.x509_thumbprint.primary_thumbprint = primary.as_ref().map(|t| t.as_str());
-                json.x509_thumbprint.secondary_thumbprint = secondary.as_ref().map(|t| t.as_str());
+                json.x509_thumbprint.primary_thumbprint = primary.as_ref().map(Thumbprint::as_str);
+                json.x509_thumbprint.secondary_thumbprint = secondary.as_ref().map(Thumbprint::as_str);
             }
             Authentication::CertificateAuthority => {}
         }

@@ -259,7 +259,10 @@ impl Registry {
             body: stored::encode(&device)?.into(),
             expect,
         }];
-        writes.extend(self.check_parents(hub, &device).await?);
+        // A device that stays where it is can be written, and so disabled, also when its parent is gone.
+        if before.as_ref().map(|before| &before.placement) != Some(&device.placement) {
+            writes.extend(self.check_parents(hub, &device).await?);
+        }
         Ok(Step {
             before,
             after: Some(device),

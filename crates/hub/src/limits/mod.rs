@@ -1,6 +1,6 @@
 //! Everything has a limit, with a name, a unit, a default and a count of the times it was hit.
 //!
-//! The limits are data ([`table`]): configuration keys, documentation and metrics are generated from the table, and the hub
+//! The limits are data ([`Limit::definition`]): configuration keys, documentation and metrics are generated from the table, and the hub
 //! reads the values through [`Limits`]. Values can be changed while the server runs; all of them or none.
 //! Refused: a struct with a field per limit, which needs the same list again for every output.
 

@@ -125,7 +125,7 @@ limits! {
     PoliciesMax "policies_max" Count 16, None,
         "Shared access policies of a hub.";
     ServicePoliciesMax "service_policies_max" Count 10, None,
-        "Shared access policies of a hub that hold the right ServiceConnect.";
+        "Shared access policies of a hub that hold the right `ServiceConnect`.";
 
     // Records.
     RecordsKeptMax "records_kept_max" Count 10_000, None,
