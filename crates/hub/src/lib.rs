@@ -4,11 +4,17 @@
 //! for every protocol alike. Nothing in this crate knows a wire protocol, opens a file or a socket, or asks the machine for
 //! the time: those come in through the seams ([`store`], [`log`], [`bus`]) and the ports ([`clock`], [`entropy`]).
 
+pub mod access;
 pub mod bus;
 pub mod clock;
 pub mod entropy;
+pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod identity;
+pub mod limits;
 pub mod log;
+pub mod secret;
 pub mod store;
 pub mod tenancy;
 

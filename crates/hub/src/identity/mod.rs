@@ -1,5 +1,32 @@
-//! Device and module identities.
+//! Device and module identities: what is registered in a hub (service-rest.md 3 and 4).
+//!
+//! [`Registry`] keeps them; [`crate::access`] decides by them who may do what. A device is one small document with
+//! compare-and-set; nothing that moves with connections or traffic is in it, so that traffic never conflicts with administration.
 
+mod authentication;
+mod bulk;
+mod change;
+mod device;
+mod device_json;
+mod etag;
+mod generation;
 mod id;
+mod import_mode;
+mod placement;
+mod registry;
+mod statistics;
+mod stored;
 
+pub use authentication::{Authentication, Thumbprint, Wanted};
+pub use bulk::{BulkError, BulkRequest, BulkResult, BulkWarning};
+pub use change::{Change, Companion};
+pub use device::{Device, Draft, Live, Status};
+pub use device_json::DeviceJson;
+pub use etag::{Etag, IfMatch};
+pub use generation::GenerationId;
 pub use id::{DeviceId, ID_BYTES_MAX, IdentityId, InvalidId, ModuleId};
+pub use import_mode::ImportMode;
+pub use placement::{EdgeScope, Placement};
+pub use registry::Registry;
+pub(crate) use registry::load;
+pub use statistics::Statistics;

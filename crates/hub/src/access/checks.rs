@@ -1,0 +1,246 @@
+//! The single questions that the gate asks of a token and of the ground that a proof stands on.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::identity::{Authentication, IdentityId};
+use crate::limits::Limit;
+use crate::secret::{Fingerprint, SymmetricKey};
+
+use super::credential::Credential;
+use super::gate::{Gate, Registered};
+use super::policy::Policy;
+use super::profile::HubProfile;
+use super::proof::{Basis, right};
+use super::refusal::{Reason, Refusal, Subject};
+use super::rights::Rights;
+use super::sas::Token;
+use super::scope::{Ids, InvalidScope, Resource, Scope};
+
+/// A token that passed.
+pub(super) struct Passed {
+    pub(super) scope: Scope,
+    pub(super) expires: Timestamp,
+    pub(super) rights: Rights,
+    pub(super) basis: Basis,
+}
+
+impl Gate {
+    /// Signature, expiry and form of the scope. Without an identity, only a policy's token can pass.
+    pub(super) fn check_token(
+        &self,
+        hub: &HubProfile,
+        token: &Token<'_>,
+        of: Option<(&IdentityId, &Registered)>,
+    ) -> Result<Passed, Refusal> {
+        let (subject, rights, basis) = match (token.policy(), of) {
+            (Some(name), _) => {
+                let policy = self.policy(hub, name)?;
+                let subject = Refusal::of_policy(name, Reason::SignatureMismatch).subject;
+                let fingerprint = signing_key(token, [&policy.primary, &policy.secondary])
+                    .ok_or_else(|| Refusal::new(Reason::SignatureMismatch, subject.clone()))?;
+                let policy_key = Basis::PolicyKey {
+                    policy: policy.name.clone(),
+                    fingerprint,
+                };
+                (subject, policy.rights, policy_key)
+            }
+            (None, Some((identity, registered))) => {
+                let subject = Subject::Identity(identity.clone());
+                let fingerprint = match &registered.authentication {
+                    Authentication::Sas { primary, secondary } => signing_key(token, [primary, secondary]),
+                    _ => return Err(Refusal::new(Reason::CertificateExpected, subject)),
+                };
+                let fingerprint =
+                    fingerprint.ok_or_else(|| Refusal::new(Reason::SignatureMismatch, subject.clone()))?;
+                (subject, Rights::DEVICE_CONNECT, Basis::IdentityKey(fingerprint))
+            }
+            (None, None) => {
+                return Err(Refusal::new(Reason::TokenMalformed, Subject::Peer)
+                    .finding("no field skn")
+                    .expecting("the token of a policy"));
+            }
+        };
+        if let Some((identity, _)) = of {
+            check_rules(hub, identity)?;
+        }
+        self.check_expiry(token.expires(), subject.clone())?;
+        let scope = parse_scope(hub, token, &subject)?;
+        Ok(Passed {
+            scope,
+            expires: token.expires(),
+            rights,
+            basis,
+        })
+    }
+
+    /// Whether the key that a decision stood on is still valid, and still gives what it gave.
+    pub(super) fn check_basis(
+        &self,
+        hub: &HubProfile,
+        basis: &Basis,
+        of: Option<(&IdentityId, &Registered)>,
+    ) -> Result<(), Refusal> {
+        if let Some((identity, registered)) = of {
+            if !matches!(registered.authentication, Authentication::Sas { .. }) {
+                return Err(Refusal::of(identity, Reason::CertificateExpected));
+            }
+            check_rules(hub, identity)?;
+        }
+        match (basis, of) {
+            (Basis::IdentityKey(fingerprint), Some((identity, registered))) => {
+                match &registered.authentication {
+                    Authentication::Sas { primary, secondary }
+                        if fingerprint.is_of(primary) || fingerprint.is_of(secondary) =>
+                    {
+                        Ok(())
+                    }
+                    _ => Err(Refusal::of(identity, Reason::KeyReplaced)),
+                }
+            }
+            (Basis::IdentityKey(_), None) => Err(Refusal::new(Reason::KeyReplaced, Subject::Peer)),
+            (Basis::PolicyKey { policy, fingerprint }, of) => {
+                let found = self.policy(hub, policy)?;
+                if !(fingerprint.is_of(&found.primary) || fingerprint.is_of(&found.secondary)) {
+                    return Err(Refusal::of_policy(policy, Reason::KeyReplaced));
+                }
+                if of.is_some() {
+                    check_device_connect(policy, found.rights)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// An open connection or link lasts until the grace after the expiry is over.
+    pub(super) fn check_grace(&self, expires: Timestamp, subject: Subject) -> Result<(), Refusal> {
+        self.check_within(expires, Limit::SasExpiryGraceSecs, subject)
+    }
+
+    /// A new check takes a token until the clock skew after its expiry is over.
+    fn check_expiry(&self, expires: Timestamp, subject: Subject) -> Result<(), Refusal> {
+        self.check_within(expires, Limit::SasClockSkewSecs, subject)
+    }
+
+    fn check_within(&self, expires: Timestamp, limit: Limit, subject: Subject) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        if now < expires.plus(self.limits.time(limit)) {
+            return Ok(());
+        }
+        self.limits.hit(limit);
+        let ago = now.since(expires).as_secs().to_string();
+        Err(Refusal::new(Reason::TokenExpired, subject).finding(&ago))
+    }
+
+    fn policy(&self, hub: &HubProfile, name: &str) -> Result<Arc<Policy>, Refusal> {
+        if hub.rules.policy_sas_disabled {
+            return Err(Refusal::of_policy(name, Reason::SasDisabled));
+        }
+        let found = self.policies.get(name);
+        found.ok_or_else(|| Refusal::of_policy(name, Reason::PolicyUnknown))
+    }
+}
+
+/// The scope of a token, if it is one of this hub.
+pub(super) fn parse_scope(hub: &HubProfile, token: &Token<'_>, subject: &Subject) -> Result<Scope, Refusal> {
+    Scope::parse(token.resource(), hub).map_err(|invalid| match invalid {
+        InvalidScope::Undecodable => Refusal::new(Reason::TokenMalformed, subject.clone())
+            .finding("a field sr that is no text")
+            .expecting("percent-encoded UTF-8"),
+        InvalidScope::ForeignHost(host) => Refusal::new(Reason::HostForeign, subject.clone())
+            .finding(&host)
+            .expecting(hub.shown_host()),
+    })
+}
+
+/// The decision point of certificates: the identity logs in with one, or has sent no usable token. What the peer's chain is
+/// worth is not decided yet, so every answer is a refusal.
+pub(super) fn check_certificate(identity: &IdentityId, credential: &Credential<'_>) -> Refusal {
+    if !credential.certificates.is_empty() {
+        Refusal::of(identity, Reason::CertificateUnavailable)
+    } else if credential.token.is_some() {
+        Refusal::of(identity, Reason::CertificateExpected)
+    } else {
+        Refusal::of(identity, Reason::CredentialMissing).expecting("a client certificate")
+    }
+}
+
+fn check_rules(hub: &HubProfile, identity: &IdentityId) -> Result<(), Refusal> {
+    let disabled = match identity.module {
+        None => hub.rules.device_sas_disabled,
+        Some(_) => hub.rules.module_sas_disabled,
+    };
+    if disabled {
+        return Err(Refusal::of(identity, Reason::SasDisabled));
+    }
+    Ok(())
+}
+
+/// The table of device-mqtt-https.md 2.2: a policy needs `DeviceConnect` and any prefix; an own key a scope of its own.
+pub(super) fn check_device_scope(
+    hub: &HubProfile,
+    passed: &Passed,
+    identity: &IdentityId,
+    resource: Resource<'_>,
+) -> Result<(), Refusal> {
+    let covers = match &passed.basis {
+        Basis::PolicyKey { policy, .. } => {
+            check_device_connect(policy, passed.rights)?;
+            passed.scope.covers(resource, Ids::Exact)
+        }
+        Basis::IdentityKey(_) => {
+            passed.scope.is_within(identity) && passed.scope.covers(resource, Ids::AnyCase)
+        }
+    };
+    if covers {
+        return Ok(());
+    }
+    Err(scope_mismatch(
+        hub,
+        Subject::Identity(identity.clone()),
+        &passed.scope,
+        resource,
+    ))
+}
+
+pub(super) fn check_device_connect(policy: &str, rights: Rights) -> Result<(), Refusal> {
+    if rights.contains(Rights::DEVICE_CONNECT) {
+        return Ok(());
+    }
+    Err(Refusal::of_policy(policy, Reason::RightMissing)
+        .finding(&rights.to_string())
+        .expecting("DeviceConnect"))
+}
+
+pub(super) fn check_right<R: right::Right>(policy: &str, rights: Rights) -> Result<(), Refusal> {
+    if R::is_held_by(rights) {
+        return Ok(());
+    }
+    Err(Refusal::of_policy(policy, Reason::RightMissing)
+        .finding(&rights.to_string())
+        .expecting(R::NAME))
+}
+
+pub(super) fn scope_mismatch(
+    hub: &HubProfile,
+    subject: Subject,
+    scope: &Scope,
+    resource: Resource<'_>,
+) -> Refusal {
+    let host = hub.shown_host();
+    Refusal::new(Reason::ScopeMismatch, subject)
+        .finding(format!("{host}/{scope}").trim_end_matches('/'))
+        .expecting(format!("{host}/{resource}").trim_end_matches('/'))
+}
+
+/// The one of two keys that signed the token.
+fn signing_key(token: &Token<'_>, keys: [&SymmetricKey; 2]) -> Option<Fingerprint> {
+    let signer = keys.into_iter().find(|key| token.is_signed_by(key));
+    signer.map(SymmetricKey::fingerprint)
+}
+
+/// `Bearer ..` or three parts with dots (amqp.md 2.1): the body decides, not the declared type.
+pub(super) fn is_bearer(text: &str) -> bool {
+    let scheme = text.split(' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case("bearer") || (!text.contains([' ', '=']) && text.split('.').count() == 3)
+}

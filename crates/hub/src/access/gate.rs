@@ -1,0 +1,244 @@
+//! The decision who may connect and who may call.
+//!
+//! One gate per hub. Order of the questions for a device: is it registered, is it enabled, what credential does it log in with,
+//! then signature, expiry, right and scope of the token. The first two come before the credential because unknown and disabled
+//! identities are answered as such whatever the token (device-mqtt-https.md 3.3, 11.7).
+//!
+//! A change of the registry reaches an open connection as [`Mail::Recheck`](crate::bus::Mail::Recheck), through the claim that
+//! it holds on the bus. A connection that claims after it was authenticated must ask [`Gate::recheck`] once more, or it misses
+//! a change in between.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::clock::{Clock, Timestamp};
+use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Status};
+use crate::limits::{Limit, Limits};
+use crate::store::Store;
+use crate::tenancy::HubName;
+
+use super::checks::{Passed, check_certificate, check_device_scope, check_right, is_bearer, scope_mismatch};
+use super::credential::{Credential, Secretive};
+use super::policies::Policies;
+use super::profile::HubProfile;
+use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis, right};
+use super::refusal::{Reason, Refusal, Subject};
+use super::sas::Token;
+use super::scope::{Ids, Resource};
+
+/// What an identity wants to do with its login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage<'a> {
+    /// Hold a connection (MQTT, AMQP): everything under the identity.
+    Connection,
+    /// One request (HTTPS): the path below the identity, such as `messages/events`.
+    Request(&'a str),
+}
+
+/// Decides for one hub.
+pub struct Gate {
+    pub(super) profile: RwLock<Arc<HubProfile>>,
+    pub(super) policies: Arc<Policies>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: Arc<Limits>,
+}
+
+/// What the gate knows of a registered identity.
+pub(super) struct Registered {
+    pub(super) generation: GenerationId,
+    pub(super) authentication: Authentication,
+}
+
+impl Gate {
+    /// A gate over the hub's policies and registry.
+    pub fn new(
+        profile: HubProfile,
+        policies: Arc<Policies>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        limits: Arc<Limits>,
+    ) -> Self {
+        Self {
+            profile: RwLock::new(Arc::new(profile)),
+            policies,
+            store,
+            clock,
+            limits,
+        }
+    }
+
+    /// Puts other names or switches in force; send [`Mail::Recheck`](crate::bus::Mail::Recheck) to the hub afterwards.
+    pub fn set_profile(&self, profile: HubProfile) {
+        *self.profile.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(profile);
+    }
+
+    /// The names and switches in force.
+    pub fn profile(&self) -> Arc<HubProfile> {
+        self.profile
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The hub's policies.
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    /// Whether a peer may speak for an identity.
+    pub async fn authenticate_device(
+        &self,
+        identity: &IdentityId,
+        credential: &Credential<'_>,
+        usage: Usage<'_>,
+    ) -> Result<Authenticated, Refusal> {
+        let hub = self.profile();
+        let registered = self.enabled(&hub.name, identity).await?;
+        let (Authentication::Sas { .. }, token) = (&registered.authentication, credential.token) else {
+            return Err(check_certificate(identity, credential));
+        };
+        let Some(Secretive(token)) = token else {
+            return Err(
+                Refusal::of(identity, Reason::CredentialMissing).expecting("a shared access signature")
+            );
+        };
+        let token = Token::parse(token, &self.limits)
+            .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
+        let passed = self.check_token(&hub, &token, Some((identity, &registered)))?;
+        let endpoint = match usage {
+            Usage::Connection => "",
+            Usage::Request(path) => path,
+        };
+        let resource = Resource::Identity { identity, endpoint };
+        check_device_scope(&hub, &passed, identity, resource)?;
+        Ok(authenticated(&hub, identity, &registered, &passed))
+    }
+
+    /// Whether an open connection still stands on its ground: the identity is the same one and enabled, the key it logged in
+    /// with is still valid, and its token has not been expired for longer than the grace.
+    ///
+    /// # Errors
+    /// A refusal that [is passing](Refusal::is_passing) says nothing about the connection: keep it and ask again.
+    pub async fn recheck(&self, proof: &Authenticated) -> Result<(), Refusal> {
+        let hub = self.profile();
+        let identity = &proof.identity;
+        let registered = self.enabled(&hub.name, identity).await?;
+        if registered.generation != proof.generation {
+            return Err(Refusal::of(identity, Reason::IdentityReplaced));
+        }
+        self.check_basis(&hub, &proof.basis, Some((identity, &registered)))?;
+        match proof.expires {
+            Some(expires) => self.check_grace(expires, Subject::Identity(identity.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// When an open connection must end if nothing renews it; `None` is never.
+    pub fn closes_at(&self, proof: &Authenticated) -> Option<Timestamp> {
+        let grace = self.limits.time(Limit::SasExpiryGraceSecs);
+        proof.expires.map(|expires| expires.plus(grace))
+    }
+
+    /// Whether a token of the service side gives the right `R` for a path, percent-decoded once.
+    pub fn authorize_service<R: right::Right>(
+        &self,
+        token: &str,
+        path: &str,
+    ) -> Result<Authorized<R>, Refusal> {
+        let hub = self.profile();
+        let token = self.service_token(token)?;
+        let passed = self.check_token(&hub, &token, None)?;
+        let name = token.policy().unwrap_or_default();
+        let resource = Resource::Path(path);
+        if !passed.scope.covers(resource, Ids::Exact) {
+            return Err(scope_mismatch(
+                &hub,
+                Subject::Policy(name.to_owned()),
+                &passed.scope,
+                resource,
+            ));
+        }
+        check_right::<R>(name, passed.rights)?;
+        Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
+    }
+
+    /// The right `R` for the operator of this server: its command line, its configuration, its start. Never for a peer.
+    pub fn authorize_operator<R: right::Right>(&self) -> Authorized<R> {
+        Authorized::new(self.profile().name.clone(), Actor::Operator)
+    }
+
+    fn service_token<'t>(&self, text: &'t str) -> Result<Token<'t>, Refusal> {
+        if text.is_empty() {
+            return Err(
+                Refusal::new(Reason::CredentialMissing, Subject::Peer).expecting("a shared access signature")
+            );
+        }
+        if is_bearer(text) {
+            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
+        }
+        Token::parse(text, &self.limits)
+    }
+
+    /// A registered and enabled identity. A module needs its device to be enabled too.
+    pub(super) async fn enabled(&self, hub: &HubName, identity: &IdentityId) -> Result<Registered, Refusal> {
+        let (registered, status) = self.registered(hub, identity).await?;
+        match status {
+            Status::Enabled => Ok(registered),
+            Status::Disabled => Err(Refusal::of(identity, Reason::IdentityDisabled)),
+        }
+    }
+
+    /// A registered identity and whether it may connect.
+    pub(super) async fn registered(
+        &self,
+        hub: &HubName,
+        identity: &IdentityId,
+    ) -> Result<(Registered, Status), Refusal> {
+        let device = self.device(hub, identity).await?;
+        // A module's record lies in the collection Modules; no operation writes there yet, so none is registered.
+        if identity.module.is_some() {
+            let reason = match device.status {
+                Status::Enabled => Reason::IdentityUnknown,
+                Status::Disabled => Reason::IdentityDisabled,
+            };
+            return Err(Refusal::of(identity, reason));
+        }
+        let registered = Registered {
+            generation: device.generation,
+            authentication: device.authentication,
+        };
+        Ok((registered, device.status))
+    }
+
+    async fn device(&self, hub: &HubName, identity: &IdentityId) -> Result<Device, Refusal> {
+        match identity::load(&*self.store, hub, &identity.device).await {
+            Ok(Some((device, _))) => Ok(device),
+            Ok(None) => Err(Refusal::of(identity, Reason::IdentityUnknown)),
+            Err(error) => Err(Refusal::unavailable(Subject::Identity(identity.clone()), &error)),
+        }
+    }
+}
+
+pub(super) fn authenticated(
+    hub: &HubProfile,
+    identity: &IdentityId,
+    registered: &Registered,
+    passed: &Passed,
+) -> Authenticated {
+    let scope = match (&passed.basis, &identity.module) {
+        (Basis::PolicyKey { .. }, _) => AuthScope::Hub,
+        (Basis::IdentityKey(_), None) => AuthScope::Device,
+        (Basis::IdentityKey(_), Some(_)) => AuthScope::Module,
+    };
+    Authenticated {
+        hub: hub.name.clone(),
+        identity: identity.clone(),
+        generation: registered.generation,
+        method: AuthMethod {
+            scope,
+            kind: AuthKind::Sas,
+        },
+        expires: Some(passed.expires),
+        basis: passed.basis.clone(),
+    }
+}

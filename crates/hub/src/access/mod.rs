@@ -1,0 +1,32 @@
+//! Who may do what: tokens, policies, proofs and refusals (device-mqtt-https.md 2, service-rest.md 2, amqp.md 2).
+//!
+//! [`Gate`] is the one place of decision, for every protocol alike. It answers with a proof ([`proof`]) that operations demand
+//! and that cannot be made elsewhere, or with a [`Refusal`] that says to the operator what was expected and what came.
+//! A decision costs one read of the store and one or two HMACs; policies are held in memory.
+
+mod checks;
+mod credential;
+mod gate;
+mod gate_grants;
+mod grant;
+mod plain;
+mod policies;
+mod policy;
+mod profile;
+pub mod proof;
+mod refusal;
+mod rights;
+pub mod sas;
+mod scope;
+
+pub use credential::Credential;
+pub use gate::{Gate, Usage};
+pub use grant::{Grant, Holder};
+pub use plain::PlainUser;
+pub use policies::Policies;
+pub use policy::Policy;
+pub use profile::{HubProfile, Rules};
+pub use proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, right};
+pub use refusal::{Reason, Refusal, Step, Subject};
+pub use rights::Rights;
+pub use scope::{Resource, Scope};

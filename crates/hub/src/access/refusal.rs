@@ -1,0 +1,423 @@
+//! A refused peer: which step failed, what was expected, what came, what to do.
+//!
+//! The text is for the operator alone; a peer is told no more than [`Refusal::to_peer`]. What the peer sent is repeated only in
+//! part, escaped and cut, and never a signature, a key or a whole token: people paste keys into the wrong fields.
+
+use std::fmt;
+
+use crate::error::{Code, Error};
+use crate::identity::IdentityId;
+
+/// The step of a connection or request that failed; label of records and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// TLS handshake.
+    Tls,
+    /// Reading what the peer sent.
+    Parse,
+    /// Finding identity or policy.
+    Registry,
+    /// Whether the identity is enabled.
+    Status,
+    /// The signature of a token.
+    Signature,
+    /// The expiry of a token.
+    Expiry,
+    /// The scope of a token.
+    Scope,
+    /// The certificate of a peer.
+    Certificate,
+    /// The right for the operation.
+    Right,
+    /// Limits and quotas.
+    Quota,
+}
+
+impl Step {
+    /// Stable label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Parse => "parse",
+            Self::Registry => "registry",
+            Self::Status => "status",
+            Self::Signature => "signature",
+            Self::Expiry => "expiry",
+            Self::Scope => "scope",
+            Self::Certificate => "certificate",
+            Self::Right => "right",
+            Self::Quota => "quota",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($name:ident $label:literal $step:ident $meaning:literal $advice:literal;)*) => {
+        /// Why a peer was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Stable label of records and metrics.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+
+            /// The step that failed.
+            pub const fn step(self) -> Step {
+                match self { $(Self::$name => Step::$step,)* }
+            }
+
+            /// What the operator can do.
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
+        "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
+    HostUnknown "host_unknown" Parse "The host name belongs to no hub."
+        "Check the host name in the connection string, or add it to the hub's names.";
+    Malformed "malformed" Parse "What the peer sent cannot be understood."
+        "Check the client's protocol and the form of its user name or address.";
+    CredentialMissing "credential_missing" Parse "No credential was presented."
+        "Give the device a token, or a certificate if its identity asks for one.";
+    TokenMalformed "token_malformed" Parse "The text is no shared access signature."
+        "Check that the client sends a token and not the key or the connection string.";
+    BearerUnsupported "bearer_unsupported" Parse "The token is a bearer token, which is not configured."
+        "Use a shared access signature.";
+    UserMismatch "user_mismatch" Parse "User name and token speak of different identities."
+        "Use a token that was made for this user name.";
+    IdentityUnknown "identity_unknown" Registry "The identity is not registered."
+        "Register it, or check the id; ids are case-sensitive.";
+    IdentityReplaced "identity_replaced" Registry "The identity was deleted and registered again."
+        "None needed: the device may connect with the new identity's credentials.";
+    PolicyUnknown "policy_unknown" Registry "The shared access policy does not exist."
+        "Check the field skn of the token; names are case-sensitive.";
+    RegistryUnavailable "registry_unavailable" Registry "The registry could not be read."
+        "See the store's error beside this; the peer was told to try again.";
+    IdentityDisabled "identity_disabled" Status "The identity is disabled."
+        "Enable it in the registry.";
+    SasDisabled "sas_disabled" Status "The hub does not take shared access signatures for this."
+        "Change the hub's setting, or use another kind of credential.";
+    SignatureMismatch "signature_mismatch" Signature "The signature was made with another key, or over another text."
+        "Copy the key again; a token must be signed over its sr field exactly as sent.";
+    KeyReplaced "key_replaced" Signature "The key that the connection logged in with is no longer valid."
+        "None needed: the peer may connect with a token of a present key.";
+    TokenExpired "token_expired" Expiry "The token has expired."
+        "Check the device's clock, and that the client renews its token.";
+    ScopeMismatch "scope_mismatch" Scope "The token does not cover the resource."
+        "Make a token whose sr is the resource or a part of its path from the left.";
+    HostForeign "host_foreign" Scope "The token was made for another host."
+        "Make the token for a name of this hub, or add the name to the hub.";
+    CertificateExpected "certificate_expected" Certificate "The identity logs in with a certificate, and a token came."
+        "Connect with the certificate, or change the identity's authentication to sas.";
+    CertificateUnavailable "certificate_unavailable" Certificate "Login with a certificate is not available."
+        "Change the identity's authentication to sas.";
+    RightMissing "right_missing" Right "The policy lacks the right."
+        "Use a policy that holds the right, or add it to this one.";
+    Throttled "throttled" Quota "Too many of these operations."
+        "Slow the client down, or raise the limit.";
+    TooManyFailures "too_many_failures" Quota "Too many failed logins from this address."
+        "Find the device that retries with a wrong credential.";
+    TooManyGrants "too_many_grants" Quota "The connection holds too many tokens."
+        "Spread the devices over more connections.";
+    QuotaExceeded "quota_exceeded" Quota "The quota of the hub is used up."
+        "Raise the limit, or wait until the quota starts anew.";
+}
+
+/// Who was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A device or module.
+    Identity(IdentityId),
+    /// The holder of a policy key, by the policy's name; escaped and cut.
+    Policy(String),
+    /// Nobody known.
+    Peer,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(identity) if identity.module.is_some() => write!(f, "module '{identity}'"),
+            Self::Identity(identity) => write!(f, "device '{identity}'"),
+            Self::Policy(name) => write!(f, "policy '{name}'"),
+            Self::Peer => f.write_str("the peer"),
+        }
+    }
+}
+
+/// A refused login, request or link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// Who.
+    pub subject: Subject,
+    /// What would have been accepted; empty when the reason says it all.
+    pub expected: String,
+    /// What came; empty when the reason says it all. For [`Reason::TokenExpired`] the seconds since the expiry.
+    pub found: String,
+}
+
+/// Characters of a foreign text that a refusal repeats.
+const ECHO_CHARS_MAX: usize = 300;
+
+impl Refusal {
+    /// A refusal that says no more than its reason.
+    pub const fn new(reason: Reason, subject: Subject) -> Self {
+        Self {
+            reason,
+            subject,
+            expected: String::new(),
+            found: String::new(),
+        }
+    }
+
+    /// Says what would have been accepted.
+    pub fn expecting(mut self, expected: &str) -> Self {
+        self.expected = echo(expected);
+        self
+    }
+
+    /// Says what came. Must not be a secret.
+    pub fn finding(mut self, found: &str) -> Self {
+        self.found = echo(found);
+        self
+    }
+
+    /// Names who was refused, if the refusal does not say so already.
+    pub fn by(mut self, subject: Subject) -> Self {
+        if self.subject == Subject::Peer {
+            self.subject = subject;
+        }
+        self
+    }
+
+    pub(super) fn of(identity: &IdentityId, reason: Reason) -> Self {
+        Self::new(reason, Subject::Identity(identity.clone()))
+    }
+
+    pub(super) fn of_policy(name: &str, reason: Reason) -> Self {
+        Self::new(reason, Subject::Policy(echo(name)))
+    }
+
+    /// The registry could not answer.
+    pub(super) fn unavailable(subject: Subject, error: &Error) -> Self {
+        let detail = error.detail().unwrap_or_else(|| error.message());
+        Self::new(Reason::RegistryUnavailable, subject).finding(detail)
+    }
+
+    /// The step that failed.
+    pub const fn step(&self) -> Step {
+        self.reason.step()
+    }
+
+    /// What the operator can do.
+    pub const fn advice(&self) -> &'static str {
+        self.reason.advice()
+    }
+
+    /// The code of the error table. Unknown and disabled identities have the same one (device-mqtt-https.md 11.7).
+    pub const fn code(&self) -> Code {
+        match self.reason {
+            Reason::IdentityUnknown | Reason::IdentityReplaced | Reason::IdentityDisabled => {
+                match &self.subject {
+                    Subject::Identity(IdentityId { module: Some(_), .. }) => Code::ModuleNotFound,
+                    _ => Code::DeviceNotFound,
+                }
+            }
+            Reason::RegistryUnavailable => Code::ServiceUnavailable,
+            Reason::Throttled | Reason::TooManyFailures => Code::ThrottlingException,
+            Reason::TooManyGrants => Code::IotHubMaxCbsTokenExceeded,
+            Reason::QuotaExceeded => Code::IotHubQuotaExceeded,
+            Reason::HostUnknown => Code::ArgumentInvalid,
+            _ => Code::IotHubUnauthorizedAccess,
+        }
+    }
+
+    /// Whether the same credential may be accepted later without a change by the peer: then a protocol must not answer with
+    /// its final "not authorised" (device-mqtt-https.md 3.3).
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::RegistryUnavailable
+                | Reason::Throttled
+                | Reason::TooManyFailures
+                | Reason::TooManyGrants
+                | Reason::QuotaExceeded
+        )
+    }
+
+    /// The error for the peer: a code and a bare word. The whole sentence goes into the log.
+    pub fn to_peer(&self) -> Error {
+        let message = match self.code() {
+            Code::DeviceNotFound | Code::ModuleNotFound => match &self.subject {
+                Subject::Identity(identity) => identity.to_string(),
+                _ => "Not found".to_owned(),
+            },
+            Code::IotHubUnauthorizedAccess => "Unauthorized".to_owned(),
+            Code::ArgumentInvalid => "Requested Host is not supported".to_owned(),
+            Code::ServiceUnavailable => {
+                return Error::environment(Code::ServiceUnavailable, self.to_string());
+            }
+            code => code.meaning().to_owned(),
+        };
+        Error::peer(self.code(), message).with_detail(self.to_string())
+    }
+}
+
+/// One sentence for the operator, without capital and full stop, to stand in a log line.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            subject,
+            expected,
+            found,
+            ..
+        } = self;
+        match self.reason {
+            Reason::TokenExpired => write!(f, "token expired {found} s ago by the server's clock"),
+            Reason::SignatureMismatch => write!(
+                f,
+                "signature matches neither the primary nor the secondary key of {subject}"
+            ),
+            Reason::ScopeMismatch => write!(f, "scope {found} does not cover {expected}"),
+            Reason::HostForeign => write!(f, "the token is for the host {found}, not for {expected}"),
+            Reason::IdentityDisabled => write!(f, "{subject} is disabled"),
+            Reason::IdentityUnknown => write!(f, "{subject} is not registered"),
+            Reason::IdentityReplaced => write!(f, "{subject} was deleted and registered again"),
+            Reason::PolicyUnknown => write!(f, "{subject} does not exist"),
+            Reason::KeyReplaced => write!(f, "the key of {subject} that was used is no longer valid"),
+            Reason::RightMissing => write!(f, "{subject} holds {found} and lacks {expected}"),
+            Reason::RegistryUnavailable => write!(f, "the registry could not be read: {found}"),
+            Reason::TokenMalformed => write!(f, "the token is malformed: {found}, expected {expected}"),
+            Reason::CredentialMissing => write!(f, "{subject} presented no credential, expected {expected}"),
+            Reason::CertificateExpected => {
+                write!(f, "{subject} logs in with a certificate, and a token came")
+            }
+            Reason::CertificateUnavailable => {
+                write!(
+                    f,
+                    "{subject} logs in with a certificate, which this hub does not offer"
+                )
+            }
+            Reason::SasDisabled => write!(f, "the hub takes no shared access signature of {subject}"),
+            Reason::BearerUnsupported => f.write_str("a bearer token came, and none is configured"),
+            Reason::UserMismatch => write!(f, "the token does not belong to the user name {expected}"),
+            reason => {
+                write!(f, "{}", reason.label().replace('_', " "))?;
+                if !expected.is_empty() {
+                    write!(f, ", expected {expected}")?;
+                }
+                if !found.is_empty() {
+                    write!(f, ", found {found}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Makes a foreign text safe for a log line.
+fn echo(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut safe: String = chars
+        .by_ref()
+        .take(ECHO_CHARS_MAX)
+        .flat_map(char::escape_debug)
+        .collect();
+    if chars.next().is_some() {
+        safe.push_str("...");
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::identity::{DeviceId, ModuleId};
+
+    fn device() -> IdentityId {
+        IdentityId::device(DeviceId::parse("a").unwrap())
+    }
+
+    #[test]
+    fn labels_are_unique_and_advice_is_a_sentence() {
+        let labels: HashSet<_> = Reason::ALL.iter().map(|reason| reason.label()).collect();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(reason.advice().ends_with('.'), "{}", reason.label());
+        }
+    }
+
+    #[test]
+    fn sentences_are_for_people() {
+        for (refusal, sentence) in [
+            (
+                Refusal::of(&device(), Reason::TokenExpired).finding("93"),
+                "token expired 93 s ago by the server's clock",
+            ),
+            (
+                Refusal::of(&device(), Reason::SignatureMismatch),
+                "signature matches neither the primary nor the secondary key of device 'a'",
+            ),
+            (
+                Refusal::of(&device(), Reason::ScopeMismatch)
+                    .finding("hub/devices/a")
+                    .expecting("hub/devices/b"),
+                "scope hub/devices/a does not cover hub/devices/b",
+            ),
+            (
+                Refusal::of(&device(), Reason::IdentityDisabled),
+                "device 'a' is disabled",
+            ),
+            (
+                Refusal::of_policy("service", Reason::RightMissing)
+                    .finding("ServiceConnect")
+                    .expecting("DeviceConnect"),
+                "policy 'service' holds ServiceConnect and lacks DeviceConnect",
+            ),
+        ] {
+            assert_eq!(refusal.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn the_peer_learns_only_the_code() {
+        let refusal = Refusal::of(&device(), Reason::SignatureMismatch);
+        assert_eq!(refusal.to_peer().message(), "Unauthorized");
+        assert_eq!(refusal.code(), Code::IotHubUnauthorizedAccess);
+        let module = IdentityId::module(device().device, ModuleId::parse("m").unwrap());
+        assert_eq!(
+            Refusal::of(&module, Reason::IdentityUnknown).code(),
+            Code::ModuleNotFound
+        );
+        let disabled = Refusal::of(&device(), Reason::IdentityDisabled);
+        assert_eq!(disabled.to_peer().code(), Code::DeviceNotFound);
+        assert_eq!(disabled.to_peer().message(), "a");
+        let down = Refusal::unavailable(Subject::Peer, &Error::bug("torn page"));
+        assert!(down.is_passing() && !down.to_peer().message().contains("torn"));
+    }
+
+    #[test]
+    fn foreign_text_is_escaped_and_cut() {
+        let refusal = Refusal::of_policy(&"\n\u{1b}[31m".repeat(1_000), Reason::PolicyUnknown);
+        let text = refusal.to_string();
+        assert!(!text.contains('\n') && !text.contains('\u{1b}') && text.len() < 5_000);
+        assert!(text.contains("..."));
+    }
+}

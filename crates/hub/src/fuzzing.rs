@@ -1,0 +1,73 @@
+//! Entry points of the fuzz targets: each takes bytes of a peer and must neither panic nor break its own promise.
+
+use percent_encoding::percent_decode_str;
+
+use crate::access::sas::{self, Token};
+use crate::identity::{BulkRequest, DeviceId, Draft};
+use crate::limits::{Fidelity, Limit, Limits, UNLIMITED};
+use crate::secret::SymmetricKey;
+
+/// A token as a peer sends it. A token made anew of what was read must read and verify alike.
+///
+/// # Panics
+/// When that promise is broken.
+pub fn sas_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let limits = Limits::new(Fidelity::Native);
+    let token = match Token::parse(text, &limits) {
+        Ok(token) => token,
+        Err(refusal) => {
+            assert!(
+                refusal.to_string().len() < 8_192,
+                "a refusal grows with its input"
+            );
+            return;
+        }
+    };
+    let (Ok(key), Ok(resource)) = (
+        SymmetricKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        percent_decode_str(token.resource()).decode_utf8(),
+    ) else {
+        return;
+    };
+    // Escaping may make a token longer than a peer may send.
+    limits.set(Limit::TokenBytesMax, UNLIMITED);
+    let made = sas::create(&resource, token.expires(), &key, token.policy());
+    match Token::parse(&made, &limits) {
+        Ok(read) => {
+            assert!(read.is_signed_by(&key));
+            assert_eq!(read.expires().as_secs(), token.expires().as_secs());
+            assert_eq!(read.policy(), token.policy());
+        }
+        Err(refusal) => assert!(resource.is_empty(), "{refusal}"),
+    }
+}
+
+/// The body of a registry request, single and in bulk.
+///
+/// # Panics
+/// When a draft is read that breaks a limit.
+pub fn device_json(data: &[u8]) {
+    let limits = Limits::new(Fidelity::Azure);
+    let Ok(id) = DeviceId::parse("d1") else {
+        return;
+    };
+    if let Ok(draft) = Draft::from_json(data, &id, &limits) {
+        let chars = draft.status_reason.map_or(0, |reason| reason.chars().count());
+        assert!(limits.check_len(Limit::StatusReasonCharsMax, chars).is_ok());
+    }
+    let _ = BulkRequest::from_json(data, &limits);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_entry_points_take_good_and_bad_input() {
+        super::sas_token(b"SharedAccessSignature sr=a%2Fb&sig=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8%3D&se=1.5&skn=x%26");
+        super::sas_token(b"\xff");
+        super::device_json(br#"{"statusReason":"why"}"#);
+        super::device_json(br#"[{"id":"a"}]"#);
+    }
+}

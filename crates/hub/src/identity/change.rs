@@ -1,0 +1,47 @@
+//! What the registry tells the rest of the hub about identities that come, change and go.
+//!
+//! Twins, queues, sessions and lifecycle events hang on an identity. A [`Companion`] takes part in the same atomic batch, so an
+//! identity never exists without its companions or they without it. Refused: a channel of changes, which loses them in a crash.
+
+use crate::BoxFuture;
+use crate::store::{StoreError, Write};
+use crate::tenancy::HubName;
+
+use super::Device;
+
+/// A change of one device identity.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// It was created.
+    Created {
+        /// As it now is.
+        after: &'a Device,
+    },
+    /// It was changed.
+    Updated {
+        /// As it was.
+        before: &'a Device,
+        /// As it now is.
+        after: &'a Device,
+    },
+    /// It was deleted.
+    Deleted {
+        /// As it was.
+        before: &'a Device,
+    },
+}
+
+/// Something that lives and dies with identities.
+pub trait Companion: Send + Sync + 'static {
+    /// Writes that must happen together with the change or not at all. Asked again when the batch met a conflict.
+    fn writes<'a>(
+        &'a self,
+        hub: &'a HubName,
+        change: Change<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Write>, StoreError>>;
+
+    /// The change is durable. Must not block.
+    fn done(&self, hub: &HubName, change: Change<'_>) {
+        let _ = (hub, change);
+    }
+}

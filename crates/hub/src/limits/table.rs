@@ -1,0 +1,166 @@
+//! The table of limits: one row is all it takes to add one.
+
+use super::{Definition, UNLIMITED, Unit};
+
+macro_rules! limits {
+    ($($variant:ident $name:literal $unit:ident $native:expr, $azure:expr, $meaning:literal;)*) => {
+        /// A limit of the table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Limit {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Limit {
+            /// Every limit, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The row of the table.
+            pub const fn definition(self) -> &'static Definition {
+                match self {
+                    $(Self::$variant => {
+                        const ROW: Definition = Definition {
+                            limit: Limit::$variant,
+                            name: $name,
+                            unit: Unit::$unit,
+                            native: $native,
+                            azure: $azure,
+                            meaning: $meaning,
+                        };
+                        &ROW
+                    })*
+                }
+            }
+
+            /// The limit of a configuration key.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+impl Limit {
+    /// Configuration key and metric label.
+    pub const fn name(self) -> &'static str {
+        self.definition().name
+    }
+}
+
+limits! {
+    // Connections.
+    UnauthenticatedBytesMax "unauthenticated_bytes_max" Bytes 16_384, None,
+        "Bytes that a peer may send before it has proved who it is.";
+    UnauthenticatedSecsMax "unauthenticated_secs_max" Seconds 10, None,
+        "Seconds that a peer may take before it has proved who it is.";
+    HandshakesConcurrentMax "handshakes_concurrent_max" Count 512, None,
+        "TLS handshakes under way at one time.";
+    ConnectionsMax "connections_max" Count 200_000, None,
+        "Open connections of the server.";
+    FailedAuthenticationsPerMinuteMax "failed_authentications_per_minute_max" Count 300, None,
+        "Failed logins from one address in a minute before its further ones are refused unread.";
+    ConnectionOutboundBytesMax "connection_outbound_bytes_max" Bytes 1_048_576, None,
+        "Bytes that wait for one peer to read them before it is closed.";
+    IdleSecsMax "idle_secs_max" Seconds 240, None,
+        "Seconds without a frame or request on a connection that is not MQTT.";
+    KeepAliveSecsMax "keep_alive_secs_max" Seconds 1_767, None,
+        "Longest silence of an MQTT connection, whatever keep alive it asks for.";
+    DrainSecsMax "drain_secs_max" Seconds 20, None,
+        "Seconds that open connections are given when the server stops.";
+
+    // MQTT.
+    MqttPacketBytesMax "mqtt_packet_bytes_max" Bytes 327_680, None,
+        "Bytes of one MQTT packet: a message of full size, its topic and some air.";
+    SubscriptionsPerConnectionMax "subscriptions_per_connection_max" Count 50, Some(5),
+        "Topic filters that one connection may subscribe to.";
+    PublishesInFlightMax "publishes_in_flight_max" Count 256, None,
+        "Messages of one connection that wait to become durable before its socket is read on.";
+
+    // AMQP.
+    AmqpFrameBytesMax "amqp_frame_bytes_max" Bytes 65_536, None,
+        "Bytes of one AMQP frame.";
+    AmqpSessionsPerConnectionMax "amqp_sessions_per_connection_max" Count 8_192, None,
+        "Sessions of one AMQP connection.";
+    AmqpLinksPerConnectionMax "amqp_links_per_connection_max" Count 8_192, None,
+        "Links of one AMQP connection.";
+    GrantsPerConnectionMax "grants_per_connection_max" Count 4_096, None,
+        "Tokens that one AMQP connection may hold.";
+    ReceiverBytesMax "receiver_bytes_max" Bytes 1_048_576, None,
+        "Bytes read ahead for one telemetry receiver.";
+    ReceiversPerPartitionMax "receivers_per_partition_max" Count 5, None,
+        "Receivers of one partition in one consumer group.";
+    ConsumerGroupsMax "consumer_groups_max" Count 20, None,
+        "Consumer groups of a hub, the default one counted.";
+
+    // Telemetry.
+    MessageBytesMax "message_bytes_max" Bytes 262_144, None,
+        "Bytes of a telemetry message, properties counted, and of a batch.";
+    MessagePropertiesMax "message_properties_max" Count 1_000, None,
+        "Application properties of one message.";
+
+    // Registry.
+    DevicesPerHubMax "devices_per_hub_max" Count UNLIMITED, Some(1_000_000),
+        "Devices of a hub.";
+    ModulesPerDeviceMax "modules_per_device_max" Count 50, None,
+        "Modules of a device.";
+    BulkDevicesMax "bulk_devices_max" Count 100, None,
+        "Entries of one bulk registry request.";
+    ListDevicesMax "list_devices_max" Count 1_000, None,
+        "Devices in the answer to a list request.";
+    StatusReasonCharsMax "status_reason_chars_max" Count 128, None,
+        "Characters of a status reason.";
+    EdgeLevelsMax "edge_levels_max" Count 5, None,
+        "Edge devices above one another.";
+    WriteAttemptsMax "write_attempts_max" Count 64, None,
+        "Attempts of one registry write that meets other writers of the same identity.";
+    RegistryBodyBytesMax "registry_body_bytes_max" Bytes 1_048_576, None,
+        "Bytes of a registry request.";
+
+    // Access.
+    TokenBytesMax "token_bytes_max" Bytes 4_096, None,
+        "Bytes of a shared access signature.";
+    SasClockSkewSecs "sas_clock_skew_secs" Seconds 300, None,
+        "Seconds after its expiry for which a token is still taken in a new check.";
+    SasExpiryGraceSecs "sas_expiry_grace_secs" Seconds 600, None,
+        "Seconds after the expiry of its token at which an open connection is ended.";
+    PoliciesMax "policies_max" Count 16, None,
+        "Shared access policies of a hub.";
+    ServicePoliciesMax "service_policies_max" Count 10, None,
+        "Shared access policies of a hub that hold the right `ServiceConnect`.";
+
+    // Records.
+    RecordsKeptMax "records_kept_max" Count 10_000, None,
+        "Records of refused and closed connections that are kept.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_complete_and_names_unique() {
+        for limit in Limit::ALL {
+            let row = limit.definition();
+            assert_eq!(row.limit, *limit);
+            assert_eq!(Limit::from_name(row.name), Some(*limit));
+            assert!(row.meaning.ends_with('.'), "{}", row.name);
+            assert!(
+                row.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{}",
+                row.name
+            );
+            assert_ne!(
+                row.azure,
+                Some(row.native),
+                "{} states a difference that is none",
+                row.name
+            );
+            let unit_shown = match row.unit {
+                Unit::Bytes => row.name.contains("bytes"),
+                Unit::Seconds => row.name.contains("secs"),
+                Unit::Count => !row.name.contains("bytes") && !row.name.contains("secs"),
+            };
+            assert!(unit_shown, "{}", row.name);
+        }
+        assert_eq!(Limit::from_name("nope"), None);
+    }
+}

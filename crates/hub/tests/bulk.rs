@@ -1,0 +1,187 @@
+//! Bulk registry requests (service-rest.md 4.6).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code; the exemption in clippy.toml sees only functions marked as tests"
+)]
+
+mod doubles;
+
+use doubles::{World, id};
+use hub::error::Code;
+use hub::identity::{BulkRequest, BulkResult, Draft, IfMatch, ImportMode};
+
+async fn bulk(world: &World, body: &str) -> BulkResult {
+    let request = BulkRequest::from_json(body.as_bytes(), &world.limits).unwrap();
+    world.registry.bulk(&world.write, request).await
+}
+
+async fn create(world: &World, name: &str) -> String {
+    let draft = Draft::default();
+    let device = world
+        .registry
+        .put(&world.write, &id(name), &draft, IfMatch::Absent)
+        .await
+        .unwrap();
+    device.etag.to_string()
+}
+
+#[tokio::test]
+async fn success_is_the_recorded_literal() {
+    let world = World::new().await;
+    let result = bulk(
+        &world,
+        r#"[{"id":"a","importMode":"create"},{"id":"b","importMode":"Create"},{"id":"c"}]"#,
+    )
+    .await;
+    assert_eq!(
+        serde_json::to_string(&result).unwrap(),
+        r#"{"isSuccessful":true,"errors":[],"warnings":[]}"#
+    );
+    assert_eq!(
+        world
+            .registry
+            .statistics(&world.read)
+            .await
+            .unwrap()
+            .enabled_device_count,
+        3
+    );
+}
+
+#[tokio::test]
+async fn good_entries_are_applied_beside_bad_ones() {
+    let world = World::new().await;
+    create(&world, "there").await;
+    let result = bulk(
+        &world,
+        r#"[{"id":"new","importMode":"create"},{"id":"there","importMode":"create"},{"id":"a/b"},{"importMode":"create"},
+            {"id":"x","importMode":"explode"},{"id":"y","authentication":{"symmetricKey":{"primaryKey":"AAAA"}}}]"#,
+    )
+    .await;
+    assert!(!result.is_successful);
+    let failed: Vec<(&str, &str)> = result
+        .errors
+        .iter()
+        .map(|error| (error.device_id.as_str(), error.error_code))
+        .collect();
+    assert_eq!(
+        failed,
+        [
+            ("there", "DeviceAlreadyExists"),
+            ("a/b", "ArgumentInvalid"),
+            ("", "ArgumentNull"),
+            ("x", "ArgumentInvalid"),
+            ("y", "ArgumentInvalid"),
+        ]
+    );
+    let first = serde_json::to_value(&result.errors[0]).unwrap();
+    assert_eq!(first["operation"], "create");
+    assert!(first.get("moduleId").is_none());
+    assert!(world.registry.get(&world.read, &id("new")).await.is_ok());
+}
+
+/// For each mode: what happens to a device that is absent, present with the etag given, present with another, and no etag given.
+#[tokio::test]
+async fn every_mode_follows_the_table() {
+    const OK: &str = "";
+    let (exists, missing, stale, none) = (
+        "DeviceAlreadyExists",
+        "DeviceNotFound",
+        "PreconditionFailed",
+        "FeatureNotSupported",
+    );
+    for (mode, absent, matching, other, without) in [
+        (ImportMode::Create, OK, exists, exists, exists),
+        (ImportMode::CreateOrUpdate, OK, OK, OK, OK),
+        (ImportMode::CreateOrUpdateIfMatchEtag, OK, OK, stale, OK),
+        (ImportMode::Update, missing, OK, OK, OK),
+        (ImportMode::UpdateIfMatchEtag, missing, OK, stale, OK),
+        (ImportMode::Delete, missing, OK, OK, OK),
+        (ImportMode::DeleteIfMatchEtag, missing, OK, stale, OK),
+        (ImportMode::UpdateTwin, none, none, none, none),
+        (ImportMode::UpdateTwinIfMatchEtag, none, none, none, none),
+    ] {
+        let world = World::new().await;
+        let run = async |name: &str, etag: &str| {
+            let etag = if etag.is_empty() {
+                String::new()
+            } else {
+                format!(r#","eTag":"{etag}""#)
+            };
+            let result = bulk(
+                &world,
+                &format!(r#"[{{"id":"{name}","importMode":"{mode}"{etag}}}]"#),
+            )
+            .await;
+            result.errors.first().map_or(OK, |error| error.error_code)
+        };
+        assert_eq!(run("absent", "MQ==").await, absent, "{mode} absent");
+        let etag = create(&world, "matching").await;
+        assert_eq!(run("matching", &etag).await, matching, "{mode} matching");
+        create(&world, "other").await;
+        assert_eq!(run("other", "NDI5NDk2NzI5NQ==").await, other, "{mode} other");
+        create(&world, "without").await;
+        assert_eq!(run("without", "").await, without, "{mode} without");
+        let gone = world.registry.get(&world.read, &id("without")).await.is_err();
+        let deletes = matches!(mode, ImportMode::Delete | ImportMode::DeleteIfMatchEtag);
+        assert_eq!(gone, deletes, "{mode}");
+        assert_eq!(ImportMode::parse(&mode.name().to_uppercase()), Some(mode));
+    }
+}
+
+#[tokio::test]
+async fn twin_sections_are_not_dropped_in_silence() {
+    let world = World::new().await;
+    let result = bulk(
+        &world,
+        r#"[{"id":"a","tags":{"x":1}},{"id":"b","properties":{"desired":{"x":1}}},
+            {"id":"c","tags":{},"properties":{"desired":{"$version":1},"reported":{"x":1}}},{"id":"d","moduleId":"m"}]"#,
+    )
+    .await;
+    let warned: Vec<&str> = result
+        .warnings
+        .iter()
+        .map(|warning| warning.device_id.as_str())
+        .collect();
+    assert_eq!(warned, ["a", "b"]);
+    assert_eq!(result.warnings[0].warning_code, "DeviceRegisteredWithoutTwin");
+    assert_eq!(result.errors.len(), 1);
+    assert_eq!(result.errors[0].module_id.as_deref(), Some("m"));
+    assert_eq!(result.errors[0].error_code, "FeatureNotSupported");
+}
+
+#[tokio::test]
+async fn whole_requests_are_refused() {
+    let world = World::new().await;
+    let many: Vec<String> = (0..101)
+        .map(|number| format!(r#"{{"id":"d{number}"}}"#))
+        .collect();
+    for (body, code) in [
+        ("{}", Code::DeserializationError),
+        (
+            r#"[{"id":"a"},{"id":"b"},{"id":"a","importMode":"delete"}]"#,
+            Code::DeviceDefinedMultipleTimes,
+        ),
+        (&format!("[{}]", many.join(",")), Code::TooManyDevices),
+    ] {
+        let Err(error) = BulkRequest::from_json(body.as_bytes(), &world.limits) else {
+            panic!("{body}");
+        };
+        assert_eq!(error.code(), code);
+    }
+    assert!(
+        bulk(&world, &format!("[{}]", many[..100].join(",")))
+            .await
+            .is_successful
+    );
+    assert!(
+        bulk(&world, r#"[{"id":"e"},{"id":"e","moduleId":"m"}]"#)
+            .await
+            .errors
+            .len()
+            == 1
+    );
+}
