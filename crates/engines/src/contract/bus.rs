@@ -61,12 +61,8 @@ async fn the_newest_claim_wins(bus: Arc<impl Bus>) {
 
 async fn an_old_claim_releases_nothing(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
-    let first = bus
-        .claim(&device, "p".into(), Arc::new(Letters::default()))
-        .await;
-    let second = bus
-        .claim(&device, "p".into(), Arc::new(Letters::default()))
-        .await;
+    let first = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let second = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
     assert!(!bus.release(&device, first));
     assert!(bus.is_held(&device));
     assert!(bus.release(&device, second));
@@ -114,10 +110,7 @@ async fn a_broadcast_stays_inside_its_hub(bus: Arc<impl Bus>) {
     let letters = inbox.taken();
     assert_eq!(letters.len(), 101);
     assert!(letters.iter().all(|(to, _)| to.hub == hub1));
-    assert_eq!(
-        bus.broadcast(&HubName::parse("hub3").unwrap(), Mail::Recheck),
-        0
-    );
+    assert_eq!(bus.broadcast(&HubName::parse("hub3").unwrap(), Mail::Recheck), 0);
 }
 
 async fn devices_are_counted_without_modules(bus: Arc<impl Bus>) {
@@ -126,9 +119,16 @@ async fn devices_are_counted_without_modules(bus: Arc<impl Bus>) {
     let mut claims = Vec::new();
     for n in 0..50 {
         let device = address("hub1", &format!("d{n}"), None);
-        claims.push((device.clone(), bus.claim(&device, "p".into(), inbox.clone()).await));
-        bus.claim(&address("hub1", &format!("d{n}"), Some("m")), "p".into(), inbox.clone())
-            .await;
+        claims.push((
+            device.clone(),
+            bus.claim(&device, "p".into(), inbox.clone()).await,
+        ));
+        bus.claim(
+            &address("hub1", &format!("d{n}"), Some("m")),
+            "p".into(),
+            inbox.clone(),
+        )
+        .await;
     }
     bus.claim(&address("hub2", "d", None), "p".into(), inbox.clone())
         .await;
@@ -155,8 +155,7 @@ async fn an_inbox_may_call_the_bus(bus: Arc<impl Bus>) {
     bus.claim(&device, "p".into(), inbox.clone()).await;
     assert!(bus.send(&device, Mail::Recheck));
     assert_eq!(bus.broadcast(&device.hub, Mail::Recheck), 1);
-    bus.claim(&device, "p".into(), Arc::new(Letters::default()))
-        .await;
+    bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
 }
 
 async fn claims_race_without_loss(bus: Arc<impl Bus>) {

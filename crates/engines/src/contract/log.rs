@@ -104,10 +104,7 @@ async fn a_new_log_is_empty(place: impl Place) {
 async fn records_come_back_in_order(place: impl Place) {
     let clock = clock();
     let log = place.open(1, clock.clone()).await;
-    let appended = log
-        .append(Partition(0), batch(&["a", "", "ccc"]))
-        .await
-        .unwrap();
+    let appended = log.append(Partition(0), batch(&["a", "", "ccc"])).await.unwrap();
     assert_eq!(appended.first, Sequence(0));
     assert_eq!(appended.enqueued, clock.now());
     assert_eq!(append(&*log, 0, &["d"]).await, Sequence(3));

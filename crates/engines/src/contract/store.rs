@@ -4,9 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::store::{
-    ApplyError, Collection, Document, Expect, Key, Range, Store, StoreError, Version, Write,
-};
+use hub::store::{ApplyError, Collection, Document, Expect, Key, Range, Store, StoreError, Version, Write};
 use hub::tenancy::HubName;
 
 /// A place where a store lives, so that a suite can close and open it again.
@@ -82,10 +80,7 @@ async fn puts_gets_and_deletes(store: Arc<dyn Store>) {
     assert_eq!(document.key, key("d1"));
     assert_eq!(document.version, first);
     assert_eq!(&document.body[..], b"one");
-    let second = store
-        .apply(vec![put(key("d1"), "", Expect::Any)])
-        .await
-        .unwrap();
+    let second = store.apply(vec![put(key("d1"), "", Expect::Any)]).await.unwrap();
     assert!(second > first);
     assert!(store.get(&key("d1")).await.unwrap().unwrap().body.is_empty());
     let delete = |expect| {
@@ -114,13 +109,9 @@ async fn conditions_are_kept(store: Arc<dyn Store>) {
         .apply(vec![put(key("d"), "2", Expect::Version(v1))])
         .await
         .unwrap();
-    let stale = store
-        .apply(vec![put(key("d"), "3", Expect::Version(v1))])
-        .await;
+    let stale = store.apply(vec![put(key("d"), "3", Expect::Version(v1))]).await;
     assert_eq!(conflict(stale), (0, Some(v2)));
-    let absent = store
-        .apply(vec![put(key("e"), "1", Expect::Version(v1))])
-        .await;
+    let absent = store.apply(vec![put(key("e"), "1", Expect::Version(v1))]).await;
     assert_eq!(conflict(absent), (0, None));
     assert_eq!(
         conflict(store.apply(vec![put(key("e"), "1", Expect::Present)]).await),
@@ -168,10 +159,7 @@ async fn a_batch_is_all_or_nothing(store: Arc<dyn Store>) {
         assert_eq!(store.get(&key(id)).await.unwrap(), None, "{id}");
     }
     assert_eq!(store.counter(&key("count")).await.unwrap(), 0);
-    assert_eq!(
-        store.get(&key("there")).await.unwrap().unwrap().version,
-        there
-    );
+    assert_eq!(store.get(&key("there")).await.unwrap().unwrap().version, there);
 }
 
 async fn a_batch_sees_its_own_writes(store: Arc<dyn Store>) {
@@ -264,10 +252,7 @@ async fn scans_stay_inside_prefix_hub_and_collection(store: Arc<dyn Store>) {
         let (store, range) = (store.clone(), range(prefix, after, 100));
         async move {
             let documents = store.scan(&range).await.unwrap();
-            ids(&documents)
-                .into_iter()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            ids(&documents).into_iter().map(str::to_owned).collect::<Vec<_>>()
         }
     };
     assert_eq!(of("d/", None).await, ["d/m1", "d/m2"]);
@@ -285,10 +270,7 @@ async fn scans_stay_inside_prefix_hub_and_collection(store: Arc<dyn Store>) {
 }
 
 async fn counters_follow_their_batch(store: Arc<dyn Store>) {
-    let add = |delta| Write::Add {
-        key: key("n"),
-        delta,
-    };
+    let add = |delta| Write::Add { key: key("n"), delta };
     assert_eq!(store.counter(&key("n")).await.unwrap(), 0);
     store.apply(vec![add(3), add(-1)]).await.unwrap();
     assert_eq!(store.counter(&key("n")).await.unwrap(), 2);
@@ -318,10 +300,7 @@ async fn batches_of_a_caller_keep_their_order(store: Arc<dyn Store>) {
     }
     assert!(versions.windows(2).all(|pair| pair[0] > pair[1]));
     let document = store.get(&key("d")).await.unwrap().unwrap();
-    assert_eq!(
-        (document.version, &document.body[..]),
-        (versions[0], &b"199"[..])
-    );
+    assert_eq!((document.version, &document.body[..]), (versions[0], &b"199"[..]));
 }
 
 async fn one_of_many_racers_wins(store: Arc<dyn Store>) {
@@ -346,7 +325,10 @@ async fn one_of_many_racers_wins(store: Arc<dyn Store>) {
         for racer in racers {
             match racer.await {
                 Ok(version) => winners.push(version),
-                Err(ApplyError::Conflict { index: 1, found: Some(_) }) => {}
+                Err(ApplyError::Conflict {
+                    index: 1,
+                    found: Some(_),
+                }) => {}
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -373,10 +355,7 @@ async fn limits_are_refused(store: Arc<dyn Store>) {
         largest.as_bytes()
     );
     let refused = |outcome| {
-        assert!(matches!(
-            outcome,
-            Err(ApplyError::Store(StoreError::Refused(_)))
-        ));
+        assert!(matches!(outcome, Err(ApplyError::Store(StoreError::Refused(_)))));
     };
     refused(
         store

@@ -51,7 +51,10 @@ impl fmt::Display for Flaw {
         match self {
             Self::NotABlock => f.write_str("no block begins where one should"),
             Self::HeaderSum => f.write_str("the checksum of a block's header does not hold"),
-            Self::Version(version) => write!(f, "a block has format {version}, which this release does not know"),
+            Self::Version(version) => write!(
+                f,
+                "a block has format {version}, which this release does not know"
+            ),
             Self::Misplaced => f.write_str("a block belongs to another place or file"),
             Self::Impossible => f.write_str("a block's header contradicts itself or the blocks before it"),
             Self::CutOff => f.write_str("the file ends inside a block"),
@@ -225,9 +228,6 @@ mod tests {
         assert_eq!(records(&body).collect::<Vec<_>>(), [&b"ab"[..], b"", b"c"]);
         let cut = body.slice(..body.len() - 1);
         assert_eq!(records(&cut).count(), 2);
-        assert_eq!(
-            records(&Bytes::from_static(b"\xff\xff\xff\xff")).count(),
-            0
-        );
+        assert_eq!(records(&Bytes::from_static(b"\xff\xff\xff\xff")).count(), 0);
     }
 }

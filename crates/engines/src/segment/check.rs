@@ -123,7 +123,11 @@ pub(super) fn check_on(disk: &dyn Disk) -> Result<Report, Failure> {
         checker.segment(*number, is_last)?;
     }
     if listing.segments.is_empty() {
-        checker.damage(0, Damaged::of_file(Flaw::Missing, 0), Some("all segment files are missing"));
+        checker.damage(
+            0,
+            Damaged::of_file(Flaw::Missing, 0),
+            Some("all segment files are missing"),
+        );
     }
     Ok(checker.report)
 }
@@ -155,11 +159,16 @@ impl Checker<'_> {
                     None => header::Standing::start(self.meta.partition_count),
                 };
                 let what = "the segment's header does not hold";
-                self.damage(number, Damaged::of_file(Flaw::HeaderSum, header_len.min(len)), Some(what));
+                self.damage(
+                    number,
+                    Damaged::of_file(Flaw::HeaderSum, header_len.min(len)),
+                    Some(what),
+                );
                 standing
             }
         };
-        let covers = self.sidecar(number, is_last, len)?;
+        let sidecar = self.sidecar(number, is_last, len)?;
+        let covers = sidecar.as_ref().map_or(0, |sidecar| sidecar.covers);
         let extent = Extent {
             file: Arc::clone(&file),
             segment: number,
@@ -170,6 +179,10 @@ impl Checker<'_> {
         let mut found = scan(extent, start, Index::new(self.meta.partition_count))?;
         for damaged in std::mem::take(&mut found.damages) {
             self.damage(number, damaged, None);
+        }
+        if let Some(sidecar) = sidecar {
+            let lost = behind(&mut found.standing, &sidecar.standing);
+            self.lost_at_end(number, found.end, lost);
         }
         if found.end < len {
             self.torn_tail(number, found.end, len - found.end);
@@ -186,21 +199,10 @@ impl Checker<'_> {
 
     /// Compares where the segment before ended with where this one says it began.
     fn missing_before(&mut self, number: u64, header: Option<&header::Standing>) {
-        let Some((before, scan)) = self.before.take() else {
+        let Some((before, mut scan)) = self.before.take() else {
             return;
         };
-        let mut lost = Vec::new();
-        if let Some(header) = header {
-            for (partition, (ended, began)) in (0u16..).zip(scan.standing.marks.iter().zip(&header.marks)) {
-                if began.next > ended.next {
-                    lost.push(Lost {
-                        partition,
-                        first: ended.next,
-                        last: began.next - 1,
-                    });
-                }
-            }
-        }
+        let lost = header.map_or_else(Vec::new, |header| behind(&mut scan.standing, header));
         if number > before + 1 {
             let what = format!("the segment files {} to {} are missing", before + 1, number - 1);
             let damaged = Damaged {
@@ -208,7 +210,7 @@ impl Checker<'_> {
                 ..Damaged::of_file(Flaw::Missing, 0)
             };
             self.damage(before + 1, damaged, Some(&what));
-        } else if !lost.is_empty() {
+        } else {
             self.lost_at_end(before, scan.end, lost);
         }
         self.before = Some((before, scan));
@@ -231,33 +233,36 @@ impl Checker<'_> {
         }
     }
 
-    /// The position up to which a sidecar says that the segment is durable.
-    fn sidecar(&mut self, number: u64, is_last: bool, len: u64) -> io::Result<u64> {
+    /// The sidecar of a segment, if it is sound.
+    fn sidecar(&mut self, number: u64, is_last: bool, len: u64) -> io::Result<Option<Sidecar>> {
         let name = self.disk.describe(&sidecar::file_name(number));
         match Sidecar::read(self.disk, &self.meta, number)? {
             Found::Sound(sidecar) if sidecar.covers > len => {
-                let what = format!("the file is shorter than it was: {} bytes are gone", sidecar.covers - len);
+                let what = format!(
+                    "the file is shorter than it was: {} bytes are gone",
+                    sidecar.covers - len
+                );
                 let damaged = Damaged {
                     position: len,
                     ..Damaged::of_file(Flaw::Missing, 0)
                 };
                 self.damage(number, damaged, Some(&what));
-                Ok(sidecar.covers)
+                Ok(Some(sidecar))
             }
-            Found::Sound(sidecar) => Ok(sidecar.covers),
+            Found::Sound(sidecar) => Ok(Some(sidecar)),
             Found::Missing => {
                 if !is_last {
                     self.report
                         .notes
                         .push(format!("{name} is missing; the segment is read without it"));
                 }
-                Ok(0)
+                Ok(None)
             }
             Found::Damaged => {
                 self.report.notes.push(format!(
                     "{name} is damaged; nothing is lost, the segment is read without it"
                 ));
-                Ok(0)
+                Ok(None)
             }
         }
     }
@@ -279,6 +284,22 @@ impl Checker<'_> {
             bytes,
         });
     }
+}
+
+/// The records between where the blocks end and where they are known to have ended; brings the first up to the second.
+fn behind(found: &mut header::Standing, known: &header::Standing) -> Vec<Lost> {
+    let mut lost = Vec::new();
+    for (partition, (found, known)) in (0u16..).zip(found.marks.iter_mut().zip(&known.marks)) {
+        if known.next > found.next {
+            lost.push(Lost {
+                partition,
+                first: found.next,
+                last: known.next - 1,
+            });
+            *found = *known;
+        }
+    }
+    lost
 }
 
 impl Damaged {
@@ -326,7 +347,12 @@ impl fmt::Display for Report {
             writeln!(f, "DAMAGE: {damage}")?;
         }
         if self.is_sound() {
-            write!(f, "sound: {} records in {} segments", self.records(), self.segments.len())
+            write!(
+                f,
+                "sound: {} records in {} segments",
+                self.records(),
+                self.segments.len()
+            )
         } else {
             write!(
                 f,

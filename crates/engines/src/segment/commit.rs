@@ -69,7 +69,13 @@ pub(super) fn lay_out(
             };
         }
         for record in append.batch.records() {
-            let block = room_for(record.len(), buffer, &mut layout.blocks, append.partition.0, mark.next);
+            let block = room_for(
+                record.len(),
+                buffer,
+                &mut layout.blocks,
+                append.partition.0,
+                mark.next,
+            );
             block.enqueued = enqueued;
             block.count += 1;
             mark.next += 1;

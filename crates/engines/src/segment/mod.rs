@@ -13,6 +13,8 @@ pub mod check;
 mod commit;
 pub(crate) mod disk;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod header;
 mod index;
 mod meta;
@@ -356,11 +358,7 @@ impl Log for SegmentLog {
         })
     }
 
-    fn find(
-        &self,
-        partition: Partition,
-        time: Timestamp,
-    ) -> BoxFuture<'static, Result<Sequence, ReadError>> {
+    fn find(&self, partition: Partition, time: Timestamp) -> BoxFuture<'static, Result<Sequence, ReadError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             if partition.0 >= shared.meta.partition_count {

@@ -123,7 +123,11 @@ pub(super) fn open(disk: &dyn Disk, partition_count: u16, now: Timestamp) -> Res
         segments.push_back(segment);
     }
     let Some(last) = segments.back() else {
-        return Err(damaged(disk, meta::FILE_NAME, "all segment files of the log are missing"));
+        return Err(damaged(
+            disk,
+            meta::FILE_NAME,
+            "all segment files of the log are missing",
+        ));
     };
     let (active, scan) = recover(disk, &meta, last)?;
     Ok(Opened {
@@ -163,7 +167,11 @@ fn create(
         _ => false,
     };
     if !cut_off {
-        return Err(damaged(disk, meta::FILE_NAME, "it is missing, and there are segments"));
+        return Err(damaged(
+            disk,
+            meta::FILE_NAME,
+            "it is missing, and there are segments",
+        ));
     }
     let meta = Meta {
         partition_count,

@@ -37,7 +37,12 @@ impl From<io::Error> for Interrupt {
 
 impl Shared {
     /// Records from `from` on, or from the oldest kept one.
-    pub(super) fn read_disk(&self, partition: u16, from: u64, limits: Limits) -> Result<Vec<Record>, ReadError> {
+    pub(super) fn read_disk(
+        &self,
+        partition: u16,
+        from: u64,
+        limits: Limits,
+    ) -> Result<Vec<Record>, ReadError> {
         loop {
             let (from, view) = {
                 let catalog = self.catalog();

@@ -19,11 +19,7 @@ pub(super) enum Step {
     /// A block whose header holds. Its body was not looked at.
     Block(Header),
     /// Something else; the walk goes on behind it, at the next header that holds or at the end.
-    Flaw {
-        position: u64,
-        flaw: Flaw,
-        next: u64,
-    },
+    Flaw { position: u64, flaw: Flaw, next: u64 },
 }
 
 /// A position in a segment that moves over blocks.
@@ -81,7 +77,11 @@ impl Walk {
         let end = header.end();
         let position = u64::from(header.position);
         if end == self.window.end || (end < self.window.end && self.header_at(end)?.is_ok()) {
-            return Ok(Step::Flaw { position, flaw, next: end });
+            return Ok(Step::Flaw {
+                position,
+                flaw,
+                next: end,
+            });
         }
         self.flaw(position, flaw, position + 1)
     }

@@ -145,7 +145,9 @@ impl Writer {
             }
             return Err(match self.active.file.set_len(self.end) {
                 Ok(()) => Failure::Full(error),
-                Err(second) => Failure::Stopped(format!("{error}; what was written could not be cut off: {second}")),
+                Err(second) => Failure::Stopped(format!(
+                    "{error}; what was written could not be cut off: {second}"
+                )),
             });
         }
         // A sync that fails is never repeated: the kernel may have dropped what it could not write, and would then succeed.
@@ -344,7 +346,9 @@ impl Writer {
                 %error,
                 "the event log has no room left on its disk: nothing is acknowledged until there is some; then work resumes by itself"
             );
-            self.shared.health.send_replace(LogHealth::Full(error.to_string()));
+            self.shared
+                .health
+                .send_replace(LogHealth::Full(error.to_string()));
         }
     }
 
@@ -359,7 +363,10 @@ impl Writer {
     }
 
     fn refuse_all(&self, appends: Vec<Append>, error: &AppendError) {
-        let waiting = self.shared.queue.stop("the event log was closed while its disk was full");
+        let waiting = self
+            .shared
+            .queue
+            .stop("the event log was closed while its disk was full");
         for append in appends.into_iter().chain(waiting) {
             add(&self.shared.counters.refused_appends, 1);
             let _ = append.reply.send(Err(error.clone()));
@@ -373,7 +380,9 @@ impl Writer {
             "the event log stopped: a write or a sync failed and what is on disk is unknown. \
              Nothing is appended until a restart has recovered the log"
         );
-        self.shared.health.send_replace(LogHealth::Stopped(reason.clone()));
+        self.shared
+            .health
+            .send_replace(LogHealth::Stopped(reason.clone()));
         let waiting = self.shared.queue.stop(&reason);
         for append in appends.into_iter().chain(waiting) {
             add(&self.shared.counters.refused_appends, 1);

@@ -107,9 +107,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         .pragma_update(None, "synchronous", "FULL")
         .map_err(failed)?;
     connection
-        .query_row(&format!("PRAGMA journal_size_limit = {WAL_BYTES_MAX}"), [], |_| {
-            Ok(())
-        })
+        .query_row(
+            &format!("PRAGMA journal_size_limit = {WAL_BYTES_MAX}"),
+            [],
+            |_| Ok(()),
+        )
         .map_err(failed)?;
     if is_new {
         create_tables(&connection).map_err(failed)?;

@@ -71,12 +71,7 @@ impl Readers {
         let connection = self.scans.borrow();
         let mut statement = connection.prepare_cached(sql).map_err(unreadable)?;
         let mut rows = statement
-            .query(params![
-                range.collection as u8,
-                range.hub.as_str(),
-                start,
-                limit
-            ])
+            .query(params![range.collection as u8, range.hub.as_str(), start, limit])
             .map_err(unreadable)?;
         let mut documents = Vec::new();
         while let Some(columns) = rows.next().map_err(unreadable)? {

@@ -52,7 +52,9 @@ fn store_with(folder: &TempDir, prepare: impl FnOnce(&Connection)) -> SqliteStor
 async fn waiting_batches_share_a_commit() {
     let folder = tempfile::tempdir().unwrap();
     let store = store_with(&folder, |_| {});
-    let waiting: Vec<_> = (0..2_000).map(|n| store.apply(vec![put(&n.to_string(), "x")])).collect();
+    let waiting: Vec<_> = (0..2_000)
+        .map(|n| store.apply(vec![put(&n.to_string(), "x")]))
+        .collect();
     for outcome in waiting {
         outcome.await.unwrap();
     }
@@ -75,9 +77,16 @@ async fn a_full_disk_fails_the_batch_and_work_resumes_when_there_is_room() {
     let error = store.apply(large()).await.unwrap_err();
     assert!(matches!(error, ApplyError::Store(StoreError::Full(_))), "{error}");
     assert!(matches!(*store.health().borrow(), Health::Full(_)));
-    assert_eq!(store.get(&key("first")).await.unwrap(), None, "nothing was applied");
+    assert_eq!(
+        store.get(&key("first")).await.unwrap(),
+        None,
+        "nothing was applied"
+    );
     assert!(store.get(&key("small")).await.unwrap().is_some());
-    store.apply(vec![put("other", "z")]).await.expect("what fits is stored");
+    store
+        .apply(vec![put("other", "z")])
+        .await
+        .expect("what fits is stored");
     assert_eq!(*store.health().borrow(), Health::Writable);
     assert_eq!(store.stats().full, 1);
     drop(store);
@@ -97,19 +106,30 @@ async fn a_failed_commit_stops_the_store_for_good() {
         }));
     });
     store.apply(vec![put("kept", "x")]).await.unwrap();
-    let waiting: Vec<_> = (0..10).map(|n| store.apply(vec![put(&n.to_string(), "x")])).collect();
+    let waiting: Vec<_> = (0..10)
+        .map(|n| store.apply(vec![put(&n.to_string(), "x")]))
+        .collect();
     for outcome in waiting {
         let error = outcome.await.unwrap_err();
-        assert!(matches!(error, ApplyError::Store(StoreError::Stopped(_))), "{error}");
+        assert!(
+            matches!(error, ApplyError::Store(StoreError::Stopped(_))),
+            "{error}"
+        );
     }
     let error = store.apply(vec![put("later", "x")]).await.unwrap_err();
-    assert!(matches!(error, ApplyError::Store(StoreError::Stopped(_))), "{error}");
+    assert!(
+        matches!(error, ApplyError::Store(StoreError::Stopped(_))),
+        "{error}"
+    );
     assert!(matches!(*store.health().borrow(), Health::Stopped(_)));
     assert!(store.get(&key("kept")).await.unwrap().is_some(), "reads go on");
     drop(store);
     let store = store_with(&folder, |_| {});
     assert!(store.get(&key("kept")).await.unwrap().is_some());
-    store.apply(vec![put("later", "x")]).await.expect("a restart recovers");
+    store
+        .apply(vec![put("later", "x")])
+        .await
+        .expect("a restart recovers");
 }
 
 #[tokio::test]
@@ -136,7 +156,10 @@ async fn the_queue_is_bounded() {
 async fn a_flipped_bit_is_found_and_not_served() {
     let folder = tempfile::tempdir().unwrap();
     let store = store_with(&folder, |_| {});
-    store.apply(vec![put("d1", "sound"), put("d2", "sound")]).await.unwrap();
+    store
+        .apply(vec![put("d1", "sound"), put("d2", "sound")])
+        .await
+        .unwrap();
     drop(store);
     let damage = |sql: &str| {
         let connection = Connection::open(folder.path().join("s.sqlite")).unwrap();
@@ -145,7 +168,10 @@ async fn a_flipped_bit_is_found_and_not_served() {
     damage("UPDATE documents SET body = x'736f756e65' WHERE id = 'd1'");
     let store = store_with(&folder, |_| {});
     let error = store.get(&key("d1")).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unreadable(what) if what.contains("d1")), "{error}");
+    assert!(
+        matches!(&error, StoreError::Unreadable(what) if what.contains("d1")),
+        "{error}"
+    );
     assert!(store.get(&key("d2")).await.unwrap().is_some());
     drop(store);
     damage("UPDATE documents SET version = version + 1 WHERE id = 'd2'");
@@ -162,13 +188,26 @@ fn foreign_and_newer_files_are_refused_untouched() {
         SqliteStore::open(&path).map(|_| ()).unwrap_err()
     };
     let foreign = reopen("CREATE TABLE t (x)");
-    assert!(matches!(foreign, OpenError::Foreign { application_id: 0, .. }), "{foreign}");
+    assert!(
+        matches!(
+            foreign,
+            OpenError::Foreign {
+                application_id: 0,
+                ..
+            }
+        ),
+        "{foreign}"
+    );
     std::fs::remove_file(&path).unwrap();
     drop(SqliteStore::open(&path).unwrap());
     let newer = reopen("PRAGMA user_version = 2");
     assert!(matches!(newer, OpenError::Newer { found: 2, .. }), "{newer}");
     assert!(newer.to_string().contains("format 2"));
-    std::fs::write(&path, b"this is no database, whatever its name says, and long enough").unwrap();
+    std::fs::write(
+        &path,
+        b"this is no database, whatever its name says, and long enough",
+    )
+    .unwrap();
     let garbage = SqliteStore::open(&path).map(|_| ()).unwrap_err();
     assert!(matches!(garbage, OpenError::Sqlite { .. }), "{garbage}");
 }
@@ -180,7 +219,12 @@ async fn a_device_document_takes_less_than_a_kibibyte() {
     let body = Bytes::from(vec![b'x'; 500]);
     for chunk in 0..20 {
         let writes = (0..500)
-            .map(|n| put(&format!("device-{:08}", (chunk * 500 + n) * 7_919 % 10_007), body.clone()))
+            .map(|n| {
+                put(
+                    &format!("device-{:08}", (chunk * 500 + n) * 7_919 % 10_007),
+                    body.clone(),
+                )
+            })
             .collect();
         store.apply(writes).await.unwrap();
     }

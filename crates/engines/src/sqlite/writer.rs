@@ -235,7 +235,10 @@ fn run(shared: &Shared, mut connection: Connection, file: &str) {
                 }
             }
             Err(Failure::Full(reason)) => {
-                shared.counters.full.fetch_add(replies.len() as u64, Ordering::Relaxed);
+                shared
+                    .counters
+                    .full
+                    .fetch_add(replies.len() as u64, Ordering::Relaxed);
                 report_full(shared, file, &reason);
                 fail_all(replies, &StoreError::Full(reason));
             }

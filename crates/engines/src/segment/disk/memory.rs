@@ -229,9 +229,7 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
         let content = &state.file(self.number)?.now;
-        let start = usize::try_from(position)
-            .unwrap_or(usize::MAX)
-            .min(content.len());
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(content.len());
         let source = content.get(start..).unwrap_or_default();
         let count = source.len().min(buffer.len());
         for (to, from) in buffer.iter_mut().zip(source) {

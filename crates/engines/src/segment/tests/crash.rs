@@ -61,7 +61,11 @@ async fn run(runs: Vec<Run>) {
                         record(number, len)
                     })
                     .collect();
-                outcomes.push((partition, log.append(Partition(partition), batch(&records)), records));
+                outcomes.push((
+                    partition,
+                    log.append(Partition(partition), batch(&records)),
+                    records,
+                ));
             }
             if at + 1 == burst_count && !run.closed {
                 // The power goes while the last burst is on its way: what was answered by then is acknowledged.

@@ -69,7 +69,9 @@ async fn on_a_full_disk_the_queue_is_bounded() {
     };
     let log = open_with(&disk, bounded, clock()).unwrap();
     disk.set_faults(|faults| faults.room_bytes = Some(0));
-    let waiting: Vec<_> = (0..2).map(|_| log.append(Partition(0), batch(&[[7u8; 400]]))).collect();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| log.append(Partition(0), batch(&[[7u8; 400]])))
+        .collect();
     until(log.health(), |health| matches!(health, LogHealth::Full(_))).await;
     let refused = log.append(Partition(1), batch(&[[7u8; 400]])).await;
     assert!(matches!(refused, Err(AppendError::Full(_))), "{refused:?}");
@@ -112,7 +114,11 @@ async fn stops_for_good(break_disk: impl Fn(&MemoryDisk), repair_disk: impl Fn(&
         matches!(later, Err(AppendError::Stopped(_))),
         "also when the disk seems well again: {later:?}"
     );
-    assert_eq!(read_all(&log, 0, 0).await.unwrap(), ["acknowledged"], "reads go on");
+    assert_eq!(
+        read_all(&log, 0, 0).await.unwrap(),
+        ["acknowledged"],
+        "reads go on"
+    );
     let stats = log.stats();
     assert_eq!((stats.appended_records, stats.queue_bytes), (1, 0));
     drop(log);
@@ -173,7 +179,9 @@ fn impossible_settings_are_refused() {
     let refused = |change: fn(&mut Settings)| {
         let mut settings = settings();
         change(&mut settings);
-        let error = open_with(&MemoryDisk::default(), settings, clock()).map(|_| ()).unwrap_err();
+        let error = open_with(&MemoryDisk::default(), settings, clock())
+            .map(|_| ())
+            .unwrap_err();
         assert!(matches!(error, OpenError::Settings(_)), "{error}");
     };
     refused(|settings| settings.partition_count = 0);

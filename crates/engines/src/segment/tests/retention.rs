@@ -95,7 +95,11 @@ async fn an_idle_log_lets_its_records_go_too() {
     // What the writer does by itself after half a minute.
     log.set_retention(Retention::default());
     eventually(|| log.stats().segments == 2).await;
-    assert_eq!(read_all(&log, 0, 0).await.unwrap(), ["x"], "sealed and not yet old");
+    assert_eq!(
+        read_all(&log, 0, 0).await.unwrap(),
+        ["x"],
+        "sealed and not yet old"
+    );
     clock.advance(Duration::from_secs(21 * 3_600));
     log.set_retention(Retention::default());
     eventually(|| log.stats().segments == 1).await;
@@ -118,7 +122,10 @@ async fn a_reader_goes_on_while_segments_are_deleted() {
             let mut next = 0;
             let mut seen = 0;
             while next < 300 {
-                let records = log.read(Partition(0), Sequence(next), 10, usize::MAX).await.unwrap();
+                let records = log
+                    .read(Partition(0), Sequence(next), 10, usize::MAX)
+                    .await
+                    .unwrap();
                 for record in records {
                     assert!(record.sequence.0 >= next);
                     assert_eq!(record.bytes[..8], record.sequence.0.to_le_bytes());

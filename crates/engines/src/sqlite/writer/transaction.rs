@@ -136,10 +136,9 @@ fn check(connection: &Connection, key: &Key, expect: Expect) -> rusqlite::Result
     }
     let found: Option<i64> = connection
         .prepare_cached(FOUND_VERSION)?
-        .query_row(
-            params![key.collection as u8, key.hub.as_str(), &*key.id],
-            |row| row.get(0),
-        )
+        .query_row(params![key.collection as u8, key.hub.as_str(), &*key.id], |row| {
+            row.get(0)
+        })
         .optional()?;
     let found = found.map(|version| Version(u64::try_from(version).unwrap_or_default()));
     let holds = match expect {
@@ -166,10 +165,9 @@ fn put(connection: &Connection, key: &Key, version: i64, body: &[u8]) -> rusqlit
 fn add(connection: &Connection, key: &Key, delta: i64) -> rusqlite::Result<()> {
     let value: Option<i64> = connection
         .prepare_cached(COUNTER)?
-        .query_row(
-            params![key.collection as u8, key.hub.as_str(), &*key.id],
-            |row| row.get(0),
-        )
+        .query_row(params![key.collection as u8, key.hub.as_str(), &*key.id], |row| {
+            row.get(0)
+        })
         .optional()?;
     connection.prepare_cached(SET_COUNTER)?.execute(params![
         key.collection as u8,
