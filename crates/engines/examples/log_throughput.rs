@@ -57,7 +57,12 @@ async fn main() {
         for task in tasks {
             task.await.unwrap();
         }
-        report(name, &log.stats(), started.elapsed(), cpu_time() - cpu);
+        report(
+            name,
+            &log.stats(),
+            started.elapsed(),
+            cpu_time().saturating_sub(cpu),
+        );
     }
     let _ = std::fs::remove_dir_all(&folder);
     read_back(&folder).await;
@@ -101,7 +106,7 @@ async fn read_back(folder: &Path) {
         println!(
             "1 reader of 4 partitions, at most {records_max} records or {bytes_max} bytes a read: {:.0} k records of 256 B/s, CPU {:?}",
             end as f64 / took.as_secs_f64() / 1e3,
-            cpu_time() - cpu
+            cpu_time().saturating_sub(cpu)
         );
     }
 }

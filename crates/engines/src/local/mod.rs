@@ -52,15 +52,15 @@ impl LocalBus {
         lock(shard)
     }
 
-    fn replace(&self, address: &Address, peer: Arc<str>, inbox: Arc<dyn Inbox>) -> Claim {
+    fn replace(&self, address: &Address, peer: Arc<str>, inbox: &Arc<dyn Inbox>) -> Claim {
         let number = self.next_claim.fetch_add(1, Ordering::Relaxed);
         let holder = Holder {
             claim: number,
-            inbox: Arc::clone(&inbox),
+            inbox: Arc::clone(inbox),
         };
         let older = self.shard(address).insert(address, holder);
         // A connection that claims an identity again is not displaced by itself.
-        let displaced = older.filter(|older| !Arc::ptr_eq(&older.inbox, &inbox));
+        let displaced = older.filter(|older| !Arc::ptr_eq(&older.inbox, inbox));
         if let Some(older) = &displaced {
             older.inbox.deliver(address, Mail::Displaced { by: peer });
         }
@@ -84,7 +84,7 @@ impl Bus for LocalBus {
         peer: Arc<str>,
         inbox: Arc<dyn Inbox>,
     ) -> BoxFuture<'a, Claim> {
-        Box::pin(async move { self.replace(address, peer, inbox) })
+        Box::pin(async move { self.replace(address, peer, &inbox) })
     }
 
     fn release(&self, address: &Address, claim: Claim) -> bool {

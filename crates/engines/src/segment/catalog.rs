@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hub::clock::Timestamp;
 
@@ -141,24 +141,28 @@ impl Shelf {
     }
 
     pub(super) fn put(&self, loaded: Arc<Loaded>) {
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.retain(|other| other.number != loaded.number);
-        shelf.push_back(loaded);
-        if shelf.len() > LOADED_COUNT_MAX {
-            shelf.pop_front();
+        let mut kept = self.lock();
+        kept.retain(|other| other.number != loaded.number);
+        kept.push_back(loaded);
+        if kept.len() > LOADED_COUNT_MAX {
+            kept.pop_front();
         }
     }
 
     pub(super) fn remove(&self, number: u64) {
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.retain(|loaded| loaded.number != number);
+        let mut kept = self.lock();
+        kept.retain(|loaded| loaded.number != number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Loaded>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, number: u64) -> Option<Arc<Loaded>> {
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = shelf.iter().position(|loaded| loaded.number == number)?;
-        let loaded = shelf.remove(at)?;
-        shelf.push_back(Arc::clone(&loaded));
+        let mut kept = self.lock();
+        let at = kept.iter().position(|loaded| loaded.number == number)?;
+        let loaded = kept.remove(at)?;
+        kept.push_back(Arc::clone(&loaded));
         Some(loaded)
     }
 }

@@ -219,17 +219,16 @@ impl Checker<'_> {
     /// Ascribes what is missing at the end of a segment to its last damage.
     fn lost_at_end(&mut self, number: u64, end: u64, lost: Vec<Lost>) {
         let file = self.disk.describe(&file_name(number));
-        match self.report.damage.last_mut().filter(|damage| damage.file == file) {
-            Some(damage) => damage.lost.extend(lost.into_iter().map(LostRecords::from)),
-            None => {
-                let mut damages = Vec::new();
-                for lost in lost {
-                    attach(&mut damages, end, lost);
-                }
-                for damaged in damages {
-                    self.damage(number, damaged, None);
-                }
-            }
+        if let Some(damage) = self.report.damage.last_mut().filter(|damage| damage.file == file) {
+            damage.lost.extend(lost.into_iter().map(LostRecords::from));
+            return;
+        }
+        let mut damages = Vec::new();
+        for lost in lost {
+            attach(&mut damages, end, lost);
+        }
+        for damaged in damages {
+            self.damage(number, damaged, None);
         }
     }
 

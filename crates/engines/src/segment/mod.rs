@@ -1,8 +1,8 @@
 //! The event log of one node: segment files that all partitions of a hub share.
 //!
-//! `append` queues ([`queue`]); one thread per log ([`writer`]) lays out everything that waits as blocks ([`commit`]), writes
-//! them with one write, syncs once and then answers. Readers find a block through a sparse index ([`index`]), walk over the
-//! file ([`walk`]) and give out slices of what they read ([`read`]); who follows the tail is served from memory ([`tail`]).
+//! `append` queues (`queue`); one thread per log (`writer`) lays out everything that waits as blocks (`commit`), writes
+//! them with one write, syncs once and then answers. Readers find a block through a sparse index (`index`), walk over the
+//! file (`walk`) and give out slices of what they read (`read`); who follows the tail is served from memory (`tail`).
 //! The bytes, and what a crash or a flipped bit does to them, are written down in `docs/formats/segment-log.md`.
 //!
 //! Refused: a file per partition (a sync each), `io_uring` (no gain at one write per commit), and a thread per reader.

@@ -17,6 +17,9 @@ use super::meta::{self, Invalid, Meta};
 use super::scan::{Damaged, Extent, Scan, scan};
 use super::sidecar::{Found, Sidecar};
 
+/// What is copied at a time when the end of a log is made durable.
+const COPY_BYTES: usize = 1 << 20;
+
 /// Why a log could not be opened. Operator or environment.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -354,6 +357,11 @@ fn recover(disk: &dyn Disk, meta: &Meta, last: &Segment) -> Result<(Loaded, Scan
     for damage in &scan.damages {
         report(disk, &name, damage);
     }
+    match write_again(&*file, from, scan.end) {
+        // A file system that never writes in place may have no room for it; the log must open on a full disk as well.
+        Err(error) if disk::is_full(&error) => {}
+        outcome => outcome?,
+    }
     file.sync()?;
     let loaded = Loaded {
         number: last.number,
@@ -362,6 +370,24 @@ fn recover(disk: &dyn Disk, meta: &Meta, last: &Segment) -> Result<(Loaded, Scan
         len: AtomicU64::new(scan.end),
     };
     Ok((loaded, scan))
+}
+
+/// Writes what is there once more, so that the sync after it means something: after a sync that failed the kernel may hold
+/// pages that it takes for clean and that never reached the disk.
+fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut position = from;
+    while position < to {
+        let len = usize::try_from(to - position)
+            .unwrap_or(usize::MAX)
+            .min(COPY_BYTES);
+        let bytes = read_up_to(file, len, position)?;
+        if bytes.is_empty() {
+            break;
+        }
+        write_all_at(file, &bytes, position)?;
+        position += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 fn report(disk: &dyn Disk, name: &str, damage: &Damaged) {

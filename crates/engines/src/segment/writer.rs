@@ -119,7 +119,7 @@ impl Writer {
                     self.tidy();
                 }
                 Err(Failure::Stopped(reason)) => {
-                    self.stop(appends, reason);
+                    self.stop(appends, &reason);
                     return false;
                 }
             }
@@ -373,7 +373,7 @@ impl Writer {
         }
     }
 
-    fn stop(&self, appends: Vec<Append>, reason: String) {
+    fn stop(&self, appends: Vec<Append>, reason: &str) {
         tracing::error!(
             file = self.shared.disk.describe(&file_name(self.active.number)),
             reason,
@@ -382,11 +382,11 @@ impl Writer {
         );
         self.shared
             .health
-            .send_replace(LogHealth::Stopped(reason.clone()));
-        let waiting = self.shared.queue.stop(&reason);
+            .send_replace(LogHealth::Stopped(reason.to_owned()));
+        let waiting = self.shared.queue.stop(reason);
         for append in appends.into_iter().chain(waiting) {
             add(&self.shared.counters.refused_appends, 1);
-            let _ = append.reply.send(Err(AppendError::Stopped(reason.clone())));
+            let _ = append.reply.send(Err(AppendError::Stopped(reason.to_owned())));
         }
     }
 }

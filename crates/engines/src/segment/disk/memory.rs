@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::{Disk, DiskFile};
 
 /// What a device writes as a whole, in bytes; a crash may keep one sector and lose the one before it.
+#[cfg(test)]
 const SECTOR_BYTES: usize = 512;
 
 /// A disk whose handles share one content.
@@ -55,6 +56,7 @@ impl MemoryDisk {
     }
 
     /// Changes what goes wrong from now on.
+    #[cfg(test)]
     pub(crate) fn set_faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.lock().faults);
     }
@@ -79,8 +81,19 @@ impl MemoryDisk {
         state.durable_names.insert(name.to_owned(), number);
     }
 
+    /// What a kernel may do after a sync that failed: take pages for clean that never reached the disk.
+    #[cfg(test)]
+    pub(crate) fn forget_dirty_pages(&self) {
+        for content in &mut self.lock().files {
+            let len = content.now.len();
+            content.durable.resize(len, 0);
+            content.clean_to = len;
+        }
+    }
+
     /// The disk after a power cut. `chance(n)` draws from `0..n` what happened to each thing that was not durable: names that
     /// changed, the length of a file, each sector.
+    #[cfg(test)]
     pub(crate) fn after_crash(&self, mut chance: impl FnMut(usize) -> usize) -> Self {
         let state = self.lock();
         let names = match chance(2) {
@@ -108,17 +121,18 @@ impl MemoryDisk {
     }
 }
 
+#[cfg(test)]
 impl Content {
     fn crash(&self, chance: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
         let common = self.clean_to.min(self.durable.len());
         let longest = self.now.len().max(self.durable.len());
         let len = common + chance(longest - common + 1);
-        let mut bytes = self.now.get(..common).unwrap_or_default().to_vec();
+        let mut bytes = self.durable.get(..common).unwrap_or_default().to_vec();
         while bytes.len() < len {
             let sector_end = ((bytes.len() / SECTOR_BYTES + 1) * SECTOR_BYTES).min(len);
             let source = match chance(3) {
-                0 => &[][..],
-                1 => &self.durable[..],
+                0 => &self.durable[..],
+                1 => &[][..],
                 _ => &self.now[..],
             };
             let range = bytes.len()..sector_end;

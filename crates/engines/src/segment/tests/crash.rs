@@ -151,7 +151,7 @@ async fn a_cut_at_every_byte_of_the_last_commit_is_a_torn_tail() {
         let report = check_disk(&cut);
         assert!(report.is_sound(), "{report}");
         let log = open(&cut);
-        assert!(read_all(&log, 0, 0).await.unwrap().len() >= 1);
+        assert!(!read_all(&log, 0, 0).await.unwrap().is_empty());
         let next = append(&log, 1, "after").await;
         let records = read_all(&log, 1, 0).await.unwrap();
         assert_eq!(records.len() as u64, next + 1);
@@ -191,4 +191,43 @@ async fn a_segment_whose_creation_was_cut_off_is_removed() {
         assert_eq!(disk.content("0000000001.segment"), None);
         assert_eq!(read_all(&log, 0, 0).await.unwrap().first().unwrap(), "x");
     }
+}
+
+#[tokio::test]
+async fn what_is_served_after_a_restart_is_durable() {
+    let disk = MemoryDisk::default();
+    let log = open(&disk);
+    append(&log, 0, "acknowledged").await;
+    // The process ends with a commit that was written and not synced; the kernel still has it.
+    disk.set_faults(|faults| faults.syncs_fail = true);
+    log.append(Partition(0), batch(&["doubtful"])).await.unwrap_err();
+    drop(log);
+    disk.set_faults(|faults| faults.syncs_fail = false);
+    let log = open(&disk);
+    assert_eq!(read_all(&log, 0, 0).await.unwrap(), ["acknowledged", "doubtful"]);
+    // Then the power goes, and only what is durable is left.
+    let after = disk.after_crash(|_| 0);
+    assert_eq!(
+        read_all(&open(&after), 0, 0).await.unwrap(),
+        ["acknowledged", "doubtful"]
+    );
+}
+
+#[tokio::test]
+async fn pages_that_the_kernel_lost_in_a_failed_sync_are_written_again() {
+    let disk = MemoryDisk::default();
+    let log = open(&disk);
+    append(&log, 0, "acknowledged").await;
+    disk.set_faults(|faults| faults.syncs_fail = true);
+    log.append(Partition(0), batch(&["doubtful"])).await.unwrap_err();
+    drop(log);
+    // The pages count as clean from now on, though they are not on the disk.
+    disk.forget_dirty_pages();
+    disk.set_faults(|faults| faults.syncs_fail = false);
+    let log = open(&disk);
+    assert_eq!(read_all(&log, 0, 0).await.unwrap().len(), 2);
+    append(&log, 0, "next").await;
+    let after = disk.after_crash(|_| 0);
+    let records = read_all(&open(&after), 0, 0).await.unwrap();
+    assert_eq!(records, ["acknowledged", "doubtful", "next"]);
 }

@@ -122,15 +122,20 @@ fn apply(
                 None
             }
         };
-        if let Some(found) = conflict {
+        if let Some(Mismatch { found }) = conflict {
             return Ok(Err(ApplyError::Conflict { index, found }));
         }
     }
     Ok(Ok(Version(u64::try_from(version).unwrap_or_default())))
 }
 
-/// `None` when the condition holds, else what was found.
-fn check(connection: &Connection, key: &Key, expect: Expect) -> rusqlite::Result<Option<Option<Version>>> {
+/// What was there instead of what a condition wants.
+struct Mismatch {
+    found: Option<Version>,
+}
+
+/// `None` when the condition holds.
+fn check(connection: &Connection, key: &Key, expect: Expect) -> rusqlite::Result<Option<Mismatch>> {
     if expect == Expect::Any {
         return Ok(None);
     }
@@ -147,7 +152,7 @@ fn check(connection: &Connection, key: &Key, expect: Expect) -> rusqlite::Result
         Expect::Present => found.is_some(),
         Expect::Version(version) => found == Some(version),
     };
-    Ok((!holds).then_some(found))
+    Ok((!holds).then_some(Mismatch { found }))
 }
 
 fn put(connection: &Connection, key: &Key, version: i64, body: &[u8]) -> rusqlite::Result<()> {
