@@ -1,1 +1,16 @@
-//! Implementations of the seams that `hub` defines.
+//! Implementations of the seams that `hub` defines, for one node: documents in SQLite ([`sqlite`]), events in segment files
+//! ([`segment`]), connections in a map ([`local`]).
+//!
+//! This is the only crate that opens files of the data folder. Each seam has one contract suite (`contract`) that every
+//! implementation passes, here and in engines to come. The bytes on disk are written down in `docs/formats/`.
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod folder_lock;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+pub mod local;
+pub mod segment;
+pub mod sqlite;
+
+pub use folder_lock::{DataFolderLock, LockError};

@@ -118,13 +118,14 @@ impl PartitionInfo {
 /// Why records could not be appended. Environment, never the device's fault.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
-    /// The disk is full. The records were not stored. The engine tries again by itself whether there is room.
-    #[error("the event log has no room left on its disk: {0}")]
+    /// The disk is full, or more bytes wait for it than the engine may queue. The records were not stored. The engine tries
+    /// again by itself whether there is room.
+    #[error("the event log has no room: {0}")]
     Full(String),
     /// A sync failed: what is on disk is unknown. Nothing is appended any more until a restart has recovered the log.
     #[error("the event log stopped after a failed write or sync; restart the server to recover: {0}")]
     Stopped(String),
-    /// The batch is over 16 MiB or the partition does not exist: a bug of the caller.
+    /// The batch is empty or over 16 MiB, or the partition does not exist: a bug of the caller.
     #[error("the event log refused a batch: {0}")]
     Refused(&'static str),
 }
@@ -133,8 +134,13 @@ pub enum AppendError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
     /// A checksum or a header does not hold. The damaged records are never served.
-    #[error("the event log is damaged: {0}")]
-    Damaged(String),
+    #[error("the event log is damaged: {what}")]
+    Damaged {
+        /// Where and what, for the operator.
+        what: String,
+        /// The first record after the damage, from where reading can go on; a reader could not guess it.
+        resume: Sequence,
+    },
     /// The file could not be read.
     #[error("the event log could not be read: {0}")]
     Unreadable(String),

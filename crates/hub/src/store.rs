@@ -153,8 +153,8 @@ pub enum ApplyError {
 /// The engine failed: environment or bug, never the caller's fault.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// No room. Work resumes by itself once there is some.
-    #[error("the document store has no room left on its disk: {0}")]
+    /// No room, on the disk or in the queue before it. Nothing was applied. Work resumes by itself once there is some.
+    #[error("the document store has no room: {0}")]
     Full(String),
     /// A sync or a commit failed in a way that leaves the state on disk unknown; the store refuses writes until a restart.
     #[error("the document store stopped after a failed write; restart the server to recover: {0}")]
@@ -162,6 +162,9 @@ pub enum StoreError {
     /// Reading failed.
     #[error("the document store could not be read: {0}")]
     Unreadable(String),
+    /// An id or a body is over its limit: a bug of the caller. Nothing was applied.
+    #[error("the document store refused a write: {0}")]
+    Refused(&'static str),
 }
 
 /// A range of ids inside one collection of one hub.

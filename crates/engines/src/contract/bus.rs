@@ -1,0 +1,184 @@
+//! What every [`Bus`] must do.
+
+use std::sync::{Arc, Mutex};
+
+use hub::bus::{Address, Bus, Inbox, Mail};
+use hub::identity::{DeviceId, IdentityId, ModuleId};
+use hub::tenancy::HubName;
+
+/// Runs the whole suite; `make` gives a fresh bus each time.
+pub async fn all<B: Bus>(make: impl Fn() -> Arc<B>) {
+    the_newest_claim_wins(make()).await;
+    an_old_claim_releases_nothing(make()).await;
+    a_connection_does_not_displace_itself(make()).await;
+    mail_reaches_the_holder_alone(make()).await;
+    a_broadcast_stays_inside_its_hub(make()).await;
+    devices_are_counted_without_modules(make()).await;
+    an_inbox_may_call_the_bus(make()).await;
+    claims_race_without_loss(make()).await;
+}
+
+/// Keeps what it is given.
+#[derive(Default)]
+struct Letters(Mutex<Vec<(Address, Mail)>>);
+
+impl Letters {
+    fn taken(&self) -> Vec<(Address, Mail)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Inbox for Letters {
+    fn deliver(&self, to: &Address, mail: Mail) {
+        self.0.lock().unwrap().push((to.clone(), mail));
+    }
+}
+
+fn address(hub: &str, device: &str, module: Option<&str>) -> Address {
+    Address {
+        hub: HubName::parse(hub).unwrap(),
+        identity: IdentityId {
+            device: DeviceId::parse(device).unwrap(),
+            module: module.map(|module| ModuleId::parse(module).unwrap()),
+        },
+    }
+}
+
+async fn the_newest_claim_wins(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let (old, new) = (Arc::new(Letters::default()), Arc::new(Letters::default()));
+    assert!(!bus.is_held(&device));
+    let first = bus.claim(&device, "10.0.0.1:1".into(), old.clone()).await;
+    assert!(!first.displaced);
+    let second = bus.claim(&device, "10.0.0.2:2".into(), new.clone()).await;
+    assert!(second.displaced);
+    assert_ne!(first.number, second.number);
+    let by = "10.0.0.2:2".into();
+    assert_eq!(old.taken(), [(device.clone(), Mail::Displaced { by })]);
+    assert!(new.taken().is_empty());
+    assert!(bus.is_held(&device));
+}
+
+async fn an_old_claim_releases_nothing(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let first = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let second = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(!bus.release(&device, first));
+    assert!(bus.is_held(&device));
+    assert!(bus.release(&device, second));
+    assert!(!bus.is_held(&device));
+    assert!(bus.release(&device, second), "nobody holds it");
+    assert_eq!(bus.held_devices(&device.hub), 0);
+}
+
+async fn a_connection_does_not_displace_itself(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let inbox = Arc::new(Letters::default());
+    let first = bus.claim(&device, "p".into(), inbox.clone()).await;
+    let second = bus.claim(&device, "p".into(), inbox.clone()).await;
+    assert!(!second.displaced);
+    assert!(inbox.taken().is_empty());
+    assert!(!bus.release(&device, first), "the second claim holds it");
+}
+
+async fn mail_reaches_the_holder_alone(bus: Arc<impl Bus>) {
+    let (device, module) = (address("hub1", "d1", None), address("hub1", "d1", Some("m1")));
+    let elsewhere = address("hub2", "d1", None);
+    let (inbox, other) = (Arc::new(Letters::default()), Arc::new(Letters::default()));
+    let claim = bus.claim(&device, "p".into(), inbox.clone()).await;
+    bus.claim(&module, "p".into(), other.clone()).await;
+    assert!(bus.send(&device, Mail::Recheck));
+    assert_eq!(inbox.taken(), [(device.clone(), Mail::Recheck)]);
+    assert!(other.taken().is_empty());
+    assert!(!bus.send(&elsewhere, Mail::Recheck));
+    bus.release(&device, claim);
+    assert!(!bus.send(&device, Mail::Recheck));
+    assert!(inbox.taken().is_empty());
+}
+
+async fn a_broadcast_stays_inside_its_hub(bus: Arc<impl Bus>) {
+    let inbox = Arc::new(Letters::default());
+    for n in 0..200 {
+        let hub = if n % 2 == 0 { "hub1" } else { "hub2" };
+        bus.claim(&address(hub, &format!("d{n}"), None), "p".into(), inbox.clone())
+            .await;
+    }
+    bus.claim(&address("hub1", "d0", Some("m")), "p".into(), inbox.clone())
+        .await;
+    let hub1 = HubName::parse("hub1").unwrap();
+    assert_eq!(bus.broadcast(&hub1, Mail::Recheck), 101);
+    let letters = inbox.taken();
+    assert_eq!(letters.len(), 101);
+    assert!(letters.iter().all(|(to, _)| to.hub == hub1));
+    assert_eq!(bus.broadcast(&HubName::parse("hub3").unwrap(), Mail::Recheck), 0);
+}
+
+async fn devices_are_counted_without_modules(bus: Arc<impl Bus>) {
+    let hub1 = HubName::parse("hub1").unwrap();
+    let inbox = Arc::new(Letters::default());
+    let mut claims = Vec::new();
+    for n in 0..50 {
+        let device = address("hub1", &format!("d{n}"), None);
+        claims.push((
+            device.clone(),
+            bus.claim(&device, "p".into(), inbox.clone()).await,
+        ));
+        bus.claim(
+            &address("hub1", &format!("d{n}"), Some("m")),
+            "p".into(),
+            inbox.clone(),
+        )
+        .await;
+    }
+    bus.claim(&address("hub2", "d", None), "p".into(), inbox.clone())
+        .await;
+    assert_eq!(bus.held_devices(&hub1), 50);
+    for (device, claim) in claims {
+        assert!(bus.release(&device, claim));
+    }
+    assert_eq!(bus.held_devices(&hub1), 0);
+    assert_eq!(bus.held_devices(&HubName::parse("hub2").unwrap()), 1);
+}
+
+/// Asks the bus about itself from inside a delivery.
+struct Caller<B>(Arc<B>);
+
+impl<B: Bus> Inbox for Caller<B> {
+    fn deliver(&self, to: &Address, _: Mail) {
+        assert!(self.0.is_held(to));
+    }
+}
+
+async fn an_inbox_may_call_the_bus(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let inbox = Arc::new(Caller(bus.clone()));
+    bus.claim(&device, "p".into(), inbox.clone()).await;
+    assert!(bus.send(&device, Mail::Recheck));
+    assert_eq!(bus.broadcast(&device.hub, Mail::Recheck), 1);
+    bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+}
+
+async fn claims_race_without_loss(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let inboxes: Vec<Arc<Letters>> = (0..16).map(|_| Arc::default()).collect();
+    let mut tasks = Vec::new();
+    for inbox in &inboxes {
+        let (bus, device, inbox) = (bus.clone(), device.clone(), inbox.clone());
+        tasks.push(tokio::spawn(async move {
+            bus.claim(&device, "p".into(), inbox).await
+        }));
+    }
+    let mut claims = Vec::new();
+    for task in tasks {
+        claims.push(task.await.unwrap());
+    }
+    assert_eq!(claims.iter().filter(|claim| !claim.displaced).count(), 1);
+    let told: usize = inboxes.iter().map(|inbox| inbox.taken().len()).sum();
+    assert_eq!(told, 15, "everybody but the last was told");
+    let released = claims
+        .iter()
+        .filter(|claim| bus.release(&device, **claim))
+        .count();
+    assert!(released >= 1);
+    assert!(!bus.is_held(&device));
+}

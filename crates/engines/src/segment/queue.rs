@@ -1,0 +1,219 @@
+//! What waits to be written: appends in the order of the calls, bounded in bytes, and how the writer sleeps.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hub::log::{AppendError, Appended, Batch, Partition};
+use tokio::sync::oneshot;
+
+use super::block::RECORD_OVERHEAD_BYTES;
+
+/// Bytes that are worth a commit of their own: no more is waited for.
+const GATHERED_BYTES: usize = 64 << 10;
+/// Bytes of one commit, give or take one batch: bounds the writer's buffer.
+const COMMIT_BYTES_MAX: usize = 16 << 20;
+
+pub(super) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// One call of `append`.
+pub(super) struct Append {
+    pub(super) partition: Partition,
+    pub(super) batch: Batch,
+    pub(super) reply: Reply,
+}
+
+impl Append {
+    /// Bytes of the records with their lengths.
+    pub(super) fn bytes(&self) -> usize {
+        encoded_bytes(&self.batch)
+    }
+}
+
+pub(super) fn encoded_bytes(batch: &Batch) -> usize {
+    batch
+        .byte_len()
+        .saturating_add(batch.len().saturating_mul(RECORD_OVERHEAD_BYTES))
+}
+
+/// The queue between the callers and the writer.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    appends: Vec<Append>,
+    /// Bytes that wait or are being written.
+    bytes: usize,
+    /// Bytes that wait.
+    waiting_bytes: usize,
+    sleep: Sleep,
+    tidy: bool,
+    closing: bool,
+    stopped: Option<String>,
+}
+
+/// What the writer waits for; an append that it does not wait for costs no wake-up.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    #[default]
+    Awake,
+    ForWork,
+    ForMore,
+    ForRoom,
+}
+
+/// What the writer is to do.
+pub(super) enum Work {
+    Commit(Vec<Append>),
+    /// Nothing came for a while, or settings changed.
+    Tidy,
+    Close,
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            bytes_max,
+        }
+    }
+
+    /// Queues an append, or answers it why not. Says whether it was queued.
+    pub(super) fn push(&self, append: Append, why_full: impl FnOnce() -> Option<String>) -> bool {
+        let bytes = append.bytes();
+        let mut state = self.lock();
+        let refusal = if let Some(reason) = &state.stopped {
+            Some(AppendError::Stopped(reason.clone()))
+        } else if state.bytes > 0 && state.bytes.saturating_add(bytes) > self.bytes_max {
+            Some(AppendError::Full(why_full().unwrap_or_else(|| {
+                format!(
+                    "more than {} bytes wait to be written; the disk is too slow for them",
+                    self.bytes_max
+                )
+            })))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            drop(state);
+            let _ = append.reply.send(Err(error));
+            return false;
+        }
+        state.bytes += bytes;
+        state.waiting_bytes += bytes;
+        state.appends.push(append);
+        let wake = match state.sleep {
+            Sleep::ForWork => true,
+            Sleep::ForMore => state.waiting_bytes >= GATHERED_BYTES,
+            Sleep::Awake | Sleep::ForRoom => false,
+        };
+        if wake {
+            state.sleep = Sleep::Awake;
+        }
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Waits for something to do; gathers for at most `commit_delay` once something waits.
+    pub(super) fn next(&self, commit_delay: Duration, idle: Duration) -> Work {
+        let mut state = self.lock();
+        if state.appends.is_empty() && !state.closing && !state.tidy {
+            state.sleep = Sleep::ForWork;
+            state = self.wait(state, idle, |state| {
+                state.appends.is_empty() && !state.closing && !state.tidy
+            });
+        }
+        if state.tidy {
+            state.tidy = false;
+            return Work::Tidy;
+        }
+        if state.appends.is_empty() {
+            return if state.closing { Work::Close } else { Work::Tidy };
+        }
+        let wants_more = |state: &State| state.waiting_bytes < GATHERED_BYTES && !state.closing;
+        if !commit_delay.is_zero() && wants_more(&state) {
+            state.sleep = Sleep::ForMore;
+            state = self.wait(state, commit_delay, wants_more);
+        }
+        Work::Commit(state.take())
+    }
+
+    /// Sleeps while the disk is full. Says whether the log closes.
+    pub(super) fn wait_for_room(&self, delay: Duration) -> bool {
+        let mut state = self.lock();
+        state.sleep = Sleep::ForRoom;
+        self.wait(state, delay, |state| !state.closing).closing
+    }
+
+    /// Frees the bytes of a commit that is done.
+    pub(super) fn release(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.bytes = state.bytes.saturating_sub(bytes);
+    }
+
+    /// Refuses everything from now on, and gives what waits.
+    pub(super) fn stop(&self, reason: &str) -> Vec<Append> {
+        let mut state = self.lock();
+        state.stopped.get_or_insert_with(|| reason.to_owned());
+        state.bytes = 0;
+        state.waiting_bytes = 0;
+        std::mem::take(&mut state.appends)
+    }
+
+    pub(super) fn tidy(&self) {
+        self.lock().tidy = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn wait<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        timeout: Duration,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        let (mut state, _) = self
+            .wake
+            .wait_timeout_while(state, timeout, |state| condition(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        state.sleep = Sleep::Awake;
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes what fits into one commit, at least one append.
+    fn take(&mut self) -> Vec<Append> {
+        let mut bytes = 0;
+        let mut count = 0;
+        for append in &self.appends {
+            if count > 0 && bytes + append.bytes() > COMMIT_BYTES_MAX {
+                break;
+            }
+            bytes += append.bytes();
+            count += 1;
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        let rest = self.appends.split_off(count);
+        std::mem::replace(&mut self.appends, rest)
+    }
+}
