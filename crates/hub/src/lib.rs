@@ -9,7 +9,11 @@ pub mod clock;
 pub mod entropy;
 pub mod identity;
 pub mod log;
+pub mod presence;
+pub mod readers;
+pub mod records;
 pub mod store;
+pub mod telemetry;
 pub mod tenancy;
 
 /// A boxed future, for the traits that are held as `Arc<dyn ..>`.
