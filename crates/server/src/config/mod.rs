@@ -24,7 +24,7 @@ use hub::limits::Limit;
 pub use certificates::check_certificates;
 pub(crate) use certificates::{is_named, is_valid};
 pub use check::check;
-pub use form::LogFormat;
+pub use form::{LogFormat, parse_duration};
 pub use hub::limits::Fidelity;
 pub use problem::{ConfigError, Place, Problem};
 pub use read::{Flag, Sources, overlay};

@@ -25,7 +25,13 @@ pub(in crate::config) const fn duration() -> Form<Duration> {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+/// Reads a duration as the configuration writes it, for arguments of the same form.
+///
+/// ```
+/// # use std::time::Duration;
+/// assert_eq!(server::config::parse_duration("10 s"), Ok(Duration::from_secs(10)));
+/// ```
+pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("\"{text}\" is not a duration; give a whole number and one of us, ms, s, min, h, day");
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;

@@ -14,6 +14,7 @@ mod size;
 use std::path::Path;
 
 pub use choice::LogFormat;
+pub use duration::parse as parse_duration;
 
 pub(super) use choice::{fidelity, log_format};
 pub(super) use list::{addresses, names};
