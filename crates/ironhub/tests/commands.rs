@@ -7,10 +7,10 @@
 
 mod subject;
 
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::process::Stdio;
 
-use subject::{Dev, ironhub};
+use subject::{Dev, Process, ironhub};
 
 #[test]
 fn a_device_from_creation_to_deletion() {
@@ -133,13 +133,10 @@ fn simulated_devices_are_heard_and_recorded() {
         "--output",
         "json",
     ]);
-    let mut process = monitor.stdout(Stdio::piped()).spawn().unwrap();
+    let mut process = Process::start(monitor.stdout(Stdio::piped()));
     let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    process.kill().unwrap();
-    process.wait().unwrap();
+    process.stdout().read_line(&mut line).unwrap();
+    drop(process);
     let message: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(message["device"], "simulated-0002");
     assert_eq!(message["body"]["number"], 1);

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use subject::{Dev, ask, ironhub};
+use subject::{Dev, Process, ask, ironhub};
 
 fn mode(path: &str) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -111,15 +111,13 @@ fn text_for_people_has_everything_to_begin_with() {
     for listener in ["mqtt", "amqp", "https", "amqp-plain", "admin"] {
         command.args([&format!("--{listener}-port"), "0"]);
     }
-    let mut process = command.spawn().unwrap();
+    let mut process = Process::start(&mut command);
+    let mut reader = process.stdout();
     let mut text = String::new();
-    let mut reader = std::io::BufReader::new(process.stdout.take().unwrap());
     while !text.contains("ironhub monitor") {
         let read = std::io::BufRead::read_line(&mut reader, &mut text).unwrap();
         assert!(read > 0, "{text}");
     }
-    process.kill().unwrap();
-    process.wait().unwrap();
     for part in [
         "localhost",
         "HostName=",

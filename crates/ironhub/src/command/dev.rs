@@ -188,10 +188,15 @@ fn ports(ready: &Ready) -> Ports {
 
 /// Makes the server known: to commands through its context, to whoever started it on standard output.
 fn announce(announcement: &Announcement, authority_is_new: bool, is_json: bool) -> Result<(), Failure> {
-    announcement.context().write(&announcement.context_file)?;
-    if let Err(failure) = list(&announcement.context_file) {
-        // A home that cannot be written to is usual in containers; the file in the data folder serves as well.
-        tracing::debug!(?failure, "the context is not listed");
+    match announcement.context().write(&announcement.context_file) {
+        Ok(()) => {
+            if let Err(failure) = list(&announcement.context_file) {
+                // A home that cannot be written to is usual in containers; the file in the data folder serves as well.
+                tracing::debug!(reason = failure.text(), "the context is not listed");
+            }
+        }
+        // The server runs all the same, and standard output tells everything that is needed.
+        Err(failure) => tracing::warn!(reason = failure.text(), "commands will not find this server"),
     }
     if is_json {
         output::json(announcement)
@@ -241,7 +246,7 @@ Event Hubs-compatible connection string
   {event_hub}
 
 {trust}
-  Python         export IOTHUB_CA={ca_file}   (pass its contents as server_verification_cert)
+  Python         create_from_connection_string(.., server_verification_cert=open(\"{ca_file}\").read())
   Node.js        export NODE_EXTRA_CA_CERTS={ca_file}
   OpenSSL, C     export SSL_CERT_FILE={ca_file}
   Debian         sudo cp {ca_file} /usr/local/share/ca-certificates/ironhub-dev.crt && sudo update-ca-certificates

@@ -35,10 +35,37 @@ pub(crate) fn ask(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
+/// A process that does not outlive its test.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    /// Its standard output, which must have been piped.
+    pub(crate) fn stdout(&mut self) -> BufReader<std::process::ChildStdout> {
+        BufReader::new(self.0.stdout.take().unwrap())
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A development server on free ports.
 pub(crate) struct Dev {
     home: PathBuf,
-    process: Child,
+    process: Process,
     stdout: BufReader<std::process::ChildStdout>,
     /// What its line of JSON said.
     pub(crate) said: Value,
@@ -52,15 +79,15 @@ impl Dev {
 
     /// The same, with its log somewhere else.
     pub(crate) fn start_logging(home: &Path, more: &[&str], log: Stdio) -> Self {
-        let mut process = Self::command(home, more)
-            .stderr(log)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut process = Process::start(Self::command(home, more).stderr(log).stdout(Stdio::piped()));
+        let mut stdout = process.stdout();
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "the server did not start: {:?}", process.wait());
+        assert!(
+            !line.is_empty(),
+            "the server did not start: {:?}",
+            process.0.wait()
+        );
         let said = serde_json::from_str(&line).unwrap();
         Self {
             home: home.to_owned(),
@@ -110,23 +137,10 @@ impl Dev {
 
     /// Ends it as an operator does; gives how it ended and what else it wrote to standard output.
     pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
-        self.signal(rustix::process::Signal::TERM);
-        let status = self.process.wait().unwrap();
+        self.process.terminate();
+        let status = self.process.0.wait().unwrap();
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         (status, rest)
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-}
-
-/// A test that fails leaves no server behind.
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
