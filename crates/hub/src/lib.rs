@@ -14,8 +14,11 @@ pub mod fuzzing;
 pub mod identity;
 pub mod limits;
 pub mod log;
-pub mod secret;
+pub mod presence;
+pub mod readers;
+pub mod records;
 pub mod store;
+pub mod telemetry;
 pub mod tenancy;
 
 /// A boxed future, for the traits that are held as `Arc<dyn ..>`.

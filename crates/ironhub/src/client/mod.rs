@@ -1,0 +1,11 @@
+//! The client side: how commands reach a running server.
+
+mod connection_string;
+mod https;
+mod lines;
+mod tls;
+
+pub(crate) use connection_string::ConnectionString;
+pub(crate) use https::{Client, block_on, escaped};
+pub(crate) use lines::Lines;
+use tls::{connect, connector};

@@ -1,0 +1,73 @@
+//! The commands, one a file.
+
+mod configuration;
+mod consumer_group;
+mod contexts;
+mod dev;
+mod device;
+mod events;
+mod log;
+mod manual;
+mod monitor;
+mod serve;
+mod simulate;
+mod status;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a development server: makes certificates, a hub and credentials, and prints how to use them
+    Dev(dev::Arguments),
+    /// Start a server with a configuration file
+    Serve(serve::Arguments),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(configuration::Command),
+    /// Create, show, change and delete devices
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Show telemetry as it arrives
+    Monitor(monitor::Arguments),
+    /// Let simulated devices send telemetry
+    Simulate(simulate::Arguments),
+    /// Show how the server is
+    Status(status::Arguments),
+    /// Show who connected, who was refused and why connections ended
+    Events(events::Arguments),
+    /// Create, list and delete consumer groups
+    #[command(subcommand)]
+    ConsumerGroup(consumer_group::Command),
+    /// Inspect the telemetry log of a stopped server
+    #[command(subcommand)]
+    Log(log::Command),
+    /// Choose the server that commands are meant for
+    #[command(subcommand)]
+    Context(contexts::Command),
+    /// Write a completion script for a shell
+    Completions(manual::CompletionsArguments),
+    /// Write the manual pages into a folder
+    Man(manual::ManArguments),
+}
+
+/// Does it.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(arguments) => dev::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Config(command) => configuration::run(&command),
+        Command::Device(command) => device::run(&command),
+        Command::Monitor(arguments) => monitor::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Events(arguments) => events::run(&arguments),
+        Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Log(command) => log::run(&command),
+        Command::Context(command) => contexts::run(&command),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
+    }
+}

@@ -1,0 +1,125 @@
+//! `ironhub monitor`: telemetry as it arrives.
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::arguments::ClientArguments;
+use crate::client::{Client, block_on, escaped};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{self, note, printable};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only messages of a device
+    #[arg(long, value_name = "ID")]
+    device: Option<String>,
+    /// Where to begin
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    from: From,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum From {
+    /// With what arrives from now on
+    #[default]
+    Latest,
+    /// With the oldest that is kept
+    Earliest,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let context = Context::of(&arguments.client)?;
+    let client = Client::new(&context)?;
+    let device = arguments
+        .device
+        .as_ref()
+        .map(|id| format!("&device={}", escaped(id)))
+        .unwrap_or_default();
+    let from = match arguments.from {
+        From::Latest => "latest",
+        From::Earliest => "earliest",
+    };
+    block_on(async {
+        let mut lines = client.stream(&format!("monitor?from={from}{device}")).await?;
+        if !arguments.client.output.is_json() {
+            note(&format!("Telemetry of {}; stop with Ctrl-C.", context.host_name));
+        }
+        while let Some(line) = lines.next().await? {
+            if arguments.client.output.is_json() {
+                output::line(&line)?;
+            } else {
+                output::line(&text(&line))?;
+            }
+        }
+        Err(Failure::new(
+            crate::failure::Status::Unreachable,
+            "the server ended the stream: it is being stopped",
+        ))
+    })
+}
+
+/// A message for people, on one line.
+fn text(line: &str) -> String {
+    let Ok(message) = serde_json::from_str::<Value>(line) else {
+        return printable(line);
+    };
+    let shown = |name: &str| match message.get(name) {
+        Some(Value::String(text)) => printable(text),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let who = match message.get("module").and_then(Value::as_str) {
+        Some(module) => format!("{}/{}", shown("device"), printable(module)),
+        None => shown("device"),
+    };
+    let body = match (message.get("body"), message.get("bodyEncoding")) {
+        (Some(Value::String(text)), Some(_)) => format!("(base64) {}", printable(text)),
+        (Some(Value::String(text)), None) => printable(text),
+        (Some(json), _) => json.to_string(),
+        (None, _) => String::new(),
+    };
+    let properties = match message.get("applicationProperties").and_then(Value::as_object) {
+        Some(properties) if !properties.is_empty() => {
+            let pairs: Vec<String> = properties
+                .iter()
+                .map(|(name, value)| {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    printable(&format!("{name}={value}"))
+                })
+                .collect();
+            format!("  [{}]", pairs.join(" "))
+        }
+        _ => String::new(),
+    };
+    let place = format!("{}/{}", shown("partition"), shown("sequenceNumber"));
+    format!("{}  {place}  {who}  {body}{properties}", shown("enqueuedTime"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn messages_are_one_line_each() {
+        for (line, expected) in [
+            (
+                r#"{"partition":"1","sequenceNumber":42,"enqueuedTime":"2026-01-31T12:00:00Z","device":"d1","module":null,
+                   "applicationProperties":{"level":"high"},"body":{"t":21.5}}"#,
+                "2026-01-31T12:00:00Z  1/42  d1  {\"t\":21.5}  [level=high]",
+            ),
+            (
+                r#"{"partition":"0","sequenceNumber":1,"enqueuedTime":"T","device":"d1","module":"m","body":"//8=","bodyEncoding":"base64"}"#,
+                "T  0/1  d1/m  (base64) //8=",
+            ),
+            (
+                r#"{"partition":"0","sequenceNumber":1,"enqueuedTime":"T","device":"d1","body":"a\nb"}"#,
+                "T  0/1  d1  a\u{fffd}b",
+            ),
+        ] {
+            assert_eq!(text(line), expected);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The `ironhub` program: the server, and commands for a running one.
+//!
+//! One file per command, with its arguments, its help and what it does. Data goes to standard output, talk to standard error;
+//! the exit codes are those of [`failure::Status`].
+
+mod arguments;
+mod client;
+mod command;
+mod context;
+mod failure;
+mod logging;
+mod output;
+mod run;
+mod simulation;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // Clap itself prints help (0) and usage errors (2).
+    match command::run(arguments::Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

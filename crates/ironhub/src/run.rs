@@ -1,0 +1,61 @@
+//! Runs the server until it is told to stop.
+
+use std::future::Future;
+
+use server::Ready;
+use server::config::Config;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::failure::Failure;
+use crate::logging;
+use crate::output::note;
+
+/// Runs until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Failure> {
+    logging::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
+    runtime.block_on(async {
+        let shutdown = shutdown()?;
+        let announced = |ready: &Ready| {
+            on_ready(ready);
+            notify(sd_notify::NotifyState::Ready);
+        };
+        server::run(config, shutdown, announced)
+            .await
+            .map_err(|error| Failure::failed(error.to_string()))
+    })
+}
+
+/// Resolves at the first signal. The handlers are in place when this returns.
+fn shutdown() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be received: {error}")));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        notify(sd_notify::NotifyState::Stopping);
+        tokio::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            note("stopped at once by a second signal; open connections were cut");
+            std::process::exit(1);
+        });
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Tells systemd, when it started us and wants to know.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(false, &[state]) {
+        tracing::warn!("systemd cannot be told the state of the server: {error}");
+    }
+}

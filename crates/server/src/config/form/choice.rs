@@ -1,0 +1,63 @@
+//! Words out of a fixed list.
+
+use std::path::Path;
+
+use hub::limits::Fidelity;
+
+use super::{Form, Raw, quoted};
+
+/// How lines of the log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Every format with its name.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Auto, "auto"), (Self::Text, "text"), (Self::Json, "json")];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+pub(in crate::config) const fn log_format() -> Form<LogFormat> {
+    fn read(raw: &Raw, _: Option<&Path>) -> Result<LogFormat, String> {
+        let text = raw.text("\"auto\", \"text\" or \"json\"")?;
+        LogFormat::ALL
+            .into_iter()
+            .find(|(_, name)| *name == text)
+            .map(|(format, _)| format)
+            .ok_or_else(|| format!("\"{text}\" is none of \"auto\", \"text\" and \"json\""))
+    }
+    Form {
+        name: "\"auto\", \"text\" or \"json\"",
+        read,
+        write: |format| Some(quoted(format.name())),
+    }
+}
+
+pub(in crate::config) const fn fidelity() -> Form<Fidelity> {
+    fn read(raw: &Raw, _: Option<&Path>) -> Result<Fidelity, String> {
+        let text = raw.text("\"native\" or \"azure\"")?;
+        text.parse()
+            .map_err(|_| format!("\"{text}\" is neither \"native\" nor \"azure\""))
+    }
+    Form {
+        name: "\"native\" or \"azure\"",
+        read,
+        write: |fidelity| Some(quoted(&fidelity.to_string())),
+    }
+}

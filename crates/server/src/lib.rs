@@ -1,0 +1,4 @@
+//! server
+pub mod config;
+pub mod dev;
+pub mod tls;

@@ -1,0 +1,505 @@
+//! A TLS connection that costs little while it idles.
+//!
+//! Reading: TCP bytes go into a buffer of the thread, are decrypted, and what was decrypted is handed to the caller or, if it
+//! does not fit, kept until it is asked for. Writing: plaintext is encrypted into another buffer of the thread and written at
+//! once; only what the socket does not take is kept.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::certificates::take_server_name;
+
+/// Largest TLS record on the wire: 16 KiB of plaintext, expansion of TLS 1.2, header (RFC 5246, 6.2.3).
+const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
+
+/// What one read takes at most from the socket of an authenticated connection.
+const READ_BYTES_MAX: usize = 64 * 1_024;
+
+/// What one read takes at most before the peer is known: with it, the cost of a stranger stays in its budget.
+const STRANGER_READ_BYTES_MAX: usize = 8 * 1_024;
+
+/// What one write encrypts at most.
+const WRITE_BYTES_MAX: usize = 64 * 1_024;
+
+/// Room for record headers and tags of `WRITE_BYTES_MAX`, generously.
+const WRITE_OVERHEAD_BYTES: usize = 1_024;
+
+thread_local! {
+    static INCOMING: RefCell<Vec<u8>> = RefCell::new(vec![0; RECORD_BYTES_MAX + READ_BYTES_MAX]);
+    static OUTGOING: RefCell<Vec<u8>> = RefCell::new(vec![0; WRITE_BYTES_MAX + WRITE_OVERHEAD_BYTES]);
+}
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The peer does not speak TLS as it should, or nothing in common.
+    #[error("TLS handshake failed: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The connection broke.
+    #[error("the connection broke during the TLS handshake: {0}")]
+    Io(#[from] io::Error),
+    /// The peer went away.
+    #[error("the peer closed the connection during the TLS handshake")]
+    Closed,
+}
+
+impl HandshakeError {
+    fn from_io(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Self::Closed;
+        }
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            Some(tls) => Self::Tls(tls.clone()),
+            None => Self::Io(error),
+        }
+    }
+}
+
+/// The server's side of a TLS connection over TCP.
+pub struct TlsStream {
+    tcp: TcpStream,
+    tls: Box<UnbufferedServerConnection>,
+    server_name: Option<Box<str>>,
+    read_bytes_max: usize,
+    // The beginning of a record that has not arrived whole.
+    partial: Vec<u8>,
+    // Decrypted and not yet asked for, from `plain_taken` on.
+    plain: Vec<u8>,
+    plain_taken: usize,
+    // Encrypted and not yet taken by the socket, from `outgoing_sent` on.
+    outgoing: Vec<u8>,
+    outgoing_sent: usize,
+    read_closed: bool,
+}
+
+impl TlsStream {
+    /// Performs the handshake. Without a deadline of its own: the caller sets one.
+    pub async fn accept(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
+        let mut stream = Self {
+            tcp,
+            tls: Box::new(UnbufferedServerConnection::new(config)?),
+            server_name: None,
+            read_bytes_max: STRANGER_READ_BYTES_MAX,
+            partial: Vec::new(),
+            plain: Vec::new(),
+            plain_taken: 0,
+            outgoing: Vec::new(),
+            outgoing_sent: 0,
+            read_closed: false,
+        };
+        std::future::poll_fn(|context| stream.poll_handshake(context))
+            .await
+            .map_err(HandshakeError::from_io)?;
+        Ok(stream)
+    }
+
+    /// The name that the client asked for (SNI).
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// The certificates of the client, leaf first, whose key it proved to hold. Their trust is not decided here.
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
+    }
+
+    /// The TLS version and cipher suite, for the record.
+    pub fn protocol(&self) -> Option<rustls::ProtocolVersion> {
+        self.tls.protocol_version()
+    }
+
+    /// The peer is known now: reads may be larger.
+    pub fn lift_stranger_limit(&mut self) {
+        self.read_bytes_max = READ_BYTES_MAX;
+    }
+
+    fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.is_handshaking() {
+            if self.read_closed {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            ready!(self.poll_fill(context))?;
+        }
+        self.poll_send(context)
+    }
+
+    /// Reads from the socket once and processes what came.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        INCOMING.with_borrow_mut(|buffer| {
+            let kept = self.partial.len();
+            let (Some(front), true) = (buffer.get_mut(..kept), kept < RECORD_BYTES_MAX) else {
+                return Poll::Ready(Err(invalid_data(rustls::Error::PeerSentOversizedRecord)));
+            };
+            front.copy_from_slice(&self.partial);
+            // A stranger's record is read to its end, whatever its size, but no more than that.
+            let end = (kept + self.read_bytes_max).min(buffer.len());
+            let mut read_buf = ReadBuf::new(buffer.get_mut(kept..end).unwrap_or_default());
+            ready!(Pin::new(&mut self.tcp).poll_read(context, &mut read_buf))?;
+            let read = read_buf.filled().len();
+            self.partial = Vec::new();
+            if read == 0 {
+                self.read_closed = true;
+                return Poll::Ready(Ok(()));
+            }
+            let input = buffer.get_mut(..kept + read).unwrap_or_default();
+            let result = self.process(input);
+            // An alert or a reply of the handshake must go out before anything else is awaited.
+            let sent = self.poll_send(context);
+            let consumed = result.map_err(invalid_data)?;
+            self.partial = input.get(consumed..).unwrap_or_default().to_vec();
+            match sent {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Ok(())),
+            }
+        })
+    }
+
+    /// Takes whole records from `input`; gives the number of bytes that are done with.
+    fn process(&mut self, input: &mut [u8]) -> Result<usize, rustls::Error> {
+        let mut consumed = 0;
+        loop {
+            let rest = input.get_mut(consumed..).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
+            let mut done = false;
+            match state {
+                Err(error) => {
+                    self.queue_alert();
+                    return Err(error);
+                }
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        self.plain.extend_from_slice(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append_encoded(&mut self.outgoing, |room| data.encode(room))?;
+                }
+                // What was encoded lies in `outgoing` and is sent in order, which is all that this state asks.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.read_closed = true,
+                Ok(ConnectionState::Closed) => {
+                    self.read_closed = true;
+                    done = true;
+                }
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => done = true,
+                // Early data is never offered.
+                Ok(_) => return Err(rustls::Error::HandshakeNotComplete),
+            }
+            if self.server_name.is_none() && self.tls.is_handshaking() {
+                self.server_name = take_server_name();
+            }
+            consumed += discard;
+            if done {
+                return Ok(consumed);
+            }
+        }
+    }
+
+    /// After an error the library has an alert for the peer; it goes out as well as it can.
+    fn queue_alert(&mut self) {
+        while let UnbufferedStatus {
+            state: Ok(ConnectionState::EncodeTlsData(mut data)),
+            ..
+        } = self.tls.process_tls_records(&mut [])
+        {
+            if append_encoded(&mut self.outgoing, |room| data.encode(room)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Sends what waits in `outgoing`.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.outgoing_sent < self.outgoing.len() {
+            let rest = self.outgoing.get(self.outgoing_sent..).unwrap_or_default();
+            let sent = ready!(Pin::new(&mut self.tcp).poll_write(context, rest))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing_sent += sent;
+        }
+        self.outgoing = Vec::new();
+        self.outgoing_sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Encrypts with `encrypt` and sends at once what the socket takes.
+    fn encrypt_and_send(
+        &mut self,
+        context: &mut Context<'_>,
+        encrypt: impl FnOnce(
+            &mut WriteTraffic<'_, ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
+    ) -> io::Result<()> {
+        OUTGOING.with_borrow_mut(|buffer| {
+            let length = loop {
+                match self
+                    .tls
+                    .process_tls_records(&mut [])
+                    .state
+                    .map_err(invalid_data)?
+                {
+                    ConnectionState::WriteTraffic(mut traffic) => {
+                        break encrypt(&mut traffic, buffer).map_err(io::Error::other)?;
+                    }
+                    ConnectionState::EncodeTlsData(mut data) => {
+                        append_encoded(&mut self.outgoing, |room| data.encode(room)).map_err(invalid_data)?;
+                    }
+                    ConnectionState::TransmitTlsData(data) => data.done(),
+                    ConnectionState::PeerClosed => self.read_closed = true,
+                    _ => return Err(io::ErrorKind::BrokenPipe.into()),
+                }
+            };
+            let mut encrypted = buffer.get(..length).unwrap_or_default();
+            if self.outgoing.is_empty()
+                && let Poll::Ready(sent) = Pin::new(&mut self.tcp).poll_write(context, encrypted)
+            {
+                encrypted = encrypted.get(sent?..).unwrap_or_default();
+            }
+            self.outgoing.extend_from_slice(encrypted);
+            Ok(())
+        })
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let waiting = self.plain.get(self.plain_taken..).unwrap_or_default();
+            if !waiting.is_empty() {
+                let taken = waiting.len().min(target.remaining());
+                target.put_slice(waiting.get(..taken).unwrap_or_default());
+                self.plain_taken += taken;
+                if self.plain_taken == self.plain.len() {
+                    self.plain = Vec::new();
+                    self.plain_taken = 0;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if self.read_closed {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_fill(context))?;
+        }
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(context))?;
+        let taken = data.len().min(WRITE_BYTES_MAX);
+        let plain = data.get(..taken).unwrap_or_default();
+        self.encrypt_and_send(context, |traffic, room| traffic.encrypt(plain, room))?;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        // A second call finds the alert sent and queues nothing.
+        if !self.tls.is_handshaking() {
+            let queued = self.encrypt_and_send(context, |traffic, room| traffic.queue_close_notify(room));
+            if queued.is_ok() {
+                ready!(self.poll_send(context))?;
+            }
+        }
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
+
+impl std::fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStream")
+            .field("tcp", &self.tcp)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid_data(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Appends what `encode` writes, growing the room to the size that it asks for.
+fn append_encoded(
+    outgoing: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), rustls::Error> {
+    let start = outgoing.len();
+    let mut room = 1_024;
+    loop {
+        outgoing.resize(start + room, 0);
+        match encode(outgoing.get_mut(start..).unwrap_or_default()) {
+            Ok(length) => {
+                outgoing.truncate(start + length);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(needed)) if needed.required_size > room => {
+                room = needed.required_size;
+            }
+            Err(error) => {
+                outgoing.truncate(start);
+                return Err(rustls::Error::General(error.to_string()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Identity, config};
+    use rustls::pki_types::ServerName;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+
+    struct Bench {
+        listener: TcpListener,
+        server: Arc<ServerConfig>,
+        roots: rustls::RootCertStore,
+    }
+
+    async fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let server = Arc::new(config(Identity::load(&certificate, &key).unwrap(), &[]).unwrap());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        Bench {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            server,
+            roots,
+        }
+    }
+
+    impl Bench {
+        async fn connect(
+            &self,
+            version: &'static rustls::SupportedProtocolVersion,
+        ) -> tokio_rustls::client::TlsStream<TcpStream> {
+            let client = rustls::ClientConfig::builder_with_protocol_versions(&[version])
+                .with_root_certificates(self.roots.clone())
+                .with_no_client_auth();
+            let tcp = TcpStream::connect(self.listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            TlsConnector::from(Arc::new(client))
+                .connect(name, tcp)
+                .await
+                .unwrap()
+        }
+
+        async fn accept(&self) -> Result<TlsStream, HandshakeError> {
+            let (tcp, _) = self.listener.accept().await.unwrap();
+            TlsStream::accept(tcp, Arc::clone(&self.server)).await
+        }
+    }
+
+    async fn echoes(version: &'static rustls::SupportedProtocolVersion) {
+        let bench = bench().await;
+        let client = async {
+            let stream = bench.connect(version).await;
+            let (mut reader, mut writer) = tokio::io::split(stream);
+            let sent: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+            let mut received = vec![0; sent.len()];
+            let (wrote, read) = tokio::join!(
+                async {
+                    writer.write_all(&sent).await?;
+                    writer.flush().await
+                },
+                reader.read_exact(&mut received)
+            );
+            wrote.unwrap();
+            read.unwrap();
+            assert!(sent == received, "the echo differs");
+            writer.shutdown().await.unwrap();
+            assert_eq!(reader.read(&mut [0; 1]).await.unwrap(), 0);
+        };
+        let server = async {
+            let mut stream = bench.accept().await.unwrap();
+            assert_eq!(stream.server_name(), Some("localhost"));
+            stream.lift_stranger_limit();
+            let mut buffer = vec![0; 10_000];
+            loop {
+                let read = stream.read(&mut buffer).await.unwrap();
+                if read == 0 {
+                    break;
+                }
+                stream.write_all(&buffer[..read]).await.unwrap();
+            }
+            stream.flush().await.unwrap();
+            assert!(stream.partial.capacity() + stream.plain.capacity() + stream.outgoing.capacity() == 0);
+            stream.shutdown().await.unwrap();
+        };
+        tokio::join!(client, server);
+    }
+
+    #[tokio::test]
+    async fn echoes_megabytes_over_tls_1_3() {
+        echoes(&rustls::version::TLS13).await;
+    }
+
+    #[tokio::test]
+    async fn echoes_megabytes_over_tls_1_2() {
+        echoes(&rustls::version::TLS12).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_tls_is_answered_with_an_alert_and_an_error() {
+        let bench = bench().await;
+        let client = async {
+            let mut tcp = TcpStream::connect(bench.listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            tcp.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = Vec::new();
+            // The server closes with bytes unread, which resets the connection on some systems.
+            let _ = tcp.read_to_end(&mut answer).await;
+            assert!(answer.is_empty() || answer.first() == Some(&21), "{answer:?}");
+        };
+        let (accepted, ()) = tokio::join!(bench.accept(), client);
+        assert!(matches!(accepted, Err(HandshakeError::Tls(_))));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_leaves_during_the_handshake_is_named() {
+        let bench = bench().await;
+        let address = bench.listener.local_addr().unwrap();
+        let client = async { drop(TcpStream::connect(address).await.unwrap()) };
+        let (accepted, ()) = tokio::join!(bench.accept(), client);
+        assert!(matches!(accepted, Err(HandshakeError::Closed)), "{accepted:?}");
+    }
+}
