@@ -1,0 +1,327 @@
+//! Messages to the peer: cut into frames that it takes, within its credit and window.
+
+use crate::frame::{self, FrameKind};
+use crate::performative::{DeliveryState, Disposition, ReceiverSettleMode, Role, Transfer};
+
+use super::link::{LinkState, Way};
+use super::{Connection, Event, LinkId};
+
+/// Room for header and performative of a transfer frame, tag included.
+const TRANSFER_BYTES_MAX: usize = 128;
+
+/// Why a message could not be sent. Nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The link is gone or was never attached.
+    NotAttached,
+    /// The peer has not asked for more messages.
+    NoCredit,
+    /// The session has no room for more transfer frames, or too many messages wait for the peer to settle them.
+    Blocked,
+}
+
+impl Connection {
+    /// How many messages the peer takes on a link now.
+    pub fn credit(&self, id: LinkId) -> u32 {
+        match self.link(id).map(|link| (&link.way, link.state)) {
+            Some((Way::Out(outgoing), LinkState::Attached)) => outgoing.credit,
+            _ => 0,
+        }
+    }
+
+    /// Whether a message can be sent on a link now.
+    pub fn can_send(&self, id: LinkId) -> bool {
+        let Some(session) = self.sessions.get(&id.channel) else {
+            return false;
+        };
+        self.credit(id) > 0 && session.blocked.is_empty() && session.remote_incoming_window > 0
+    }
+
+    /// Sends a message, given in pieces that follow one another; gives its delivery id. With `settled` nothing is heard of it
+    /// again. What the session's window has no room for follows when there is some.
+    pub fn send(
+        &mut self,
+        id: LinkId,
+        tag: &[u8],
+        message_format: u32,
+        pieces: &[&[u8]],
+        settled: bool,
+    ) -> Result<u32, SendError> {
+        let unsettled_max = self.config.limits.unsettled_per_link_max;
+        let Some((session, handle)) = self.link_mut(id) else {
+            return Err(SendError::NotAttached);
+        };
+        let room = session.blocked.is_empty() && session.remote_incoming_window > 0;
+        let delivery_id = session.next_delivery_id;
+        let Some(link) = session
+            .links
+            .get_mut(&handle)
+            .filter(|link| link.state == LinkState::Attached)
+        else {
+            return Err(SendError::NotAttached);
+        };
+        let Way::Out(outgoing) = &mut link.way else {
+            return Err(SendError::NotAttached);
+        };
+        if outgoing.credit == 0 {
+            return Err(SendError::NoCredit);
+        }
+        if !room || (outgoing.tracked && outgoing.unsettled.len() >= unsettled_max) {
+            return Err(SendError::Blocked);
+        }
+        outgoing.credit -= 1;
+        outgoing.delivery_count = outgoing.delivery_count.wrapping_add(1);
+        if outgoing.tracked && !settled {
+            outgoing.unsettled.insert(delivery_id);
+            session.unsettled.insert(delivery_id, handle);
+        }
+        session.next_delivery_id = delivery_id.wrapping_add(1);
+        let first = Transfer {
+            handle,
+            delivery_id: Some(delivery_id),
+            delivery_tag: Some(tag.to_vec()),
+            message_format: Some(message_format),
+            settled: Some(settled),
+            more: false,
+            ..empty_transfer(handle)
+        };
+        self.write_transfers(id.channel, first, pieces);
+        Ok(delivery_id)
+    }
+
+    fn write_transfers(&mut self, channel: u16, mut transfer: Transfer, pieces: &[&[u8]]) {
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let frame_max = usize::try_from(self.peer.max_frame_size).unwrap_or(usize::MAX);
+        let chunk_max = frame_max.saturating_sub(TRANSFER_BYTES_MAX).max(1);
+        if total <= chunk_max {
+            let start = self.begin_transfer(channel, &transfer);
+            for piece in pieces {
+                self.output.extend_from_slice(piece);
+            }
+            frame::finish(&mut self.output, start);
+            self.count_transfer(channel);
+            return;
+        }
+        let mut rest = Pieces { pieces, at: 0 };
+        let mut left = total;
+        while left > 0 {
+            let chunk = left.min(chunk_max);
+            left -= chunk;
+            transfer.more = left > 0;
+            let has_window = self
+                .sessions
+                .get(&channel)
+                .is_some_and(|session| session.remote_incoming_window > 0);
+            let start = self.begin_transfer(channel, &transfer);
+            rest.take(chunk, &mut self.output);
+            frame::finish(&mut self.output, start);
+            if has_window {
+                self.count_transfer(channel);
+            } else {
+                let frame = self.output.split_off(start);
+                if let Some(session) = self.sessions.get_mut(&channel) {
+                    session.blocked.push_back(frame);
+                }
+            }
+            // Only the first transfer of a message names it (2.7.5).
+            transfer = Transfer {
+                more: transfer.more,
+                ..empty_transfer(transfer.handle)
+            };
+        }
+    }
+
+    fn begin_transfer(&mut self, channel: u16, transfer: &Transfer) -> usize {
+        let start = frame::begin(&mut self.output, FrameKind::Amqp, channel);
+        transfer.encode(&mut self.output);
+        start
+    }
+
+    fn count_transfer(&mut self, channel: u16) {
+        if let Some(session) = self.sessions.get_mut(&channel) {
+            session.next_outgoing_id = session.next_outgoing_id.wrapping_add(1);
+            session.remote_incoming_window = session.remote_incoming_window.saturating_sub(1);
+        }
+    }
+
+    /// Sends frames that waited for the session's window.
+    pub(super) fn send_blocked(&mut self, channel: u16) {
+        while let Some(session) = self.sessions.get_mut(&channel)
+            && session.remote_incoming_window > 0
+            && let Some(frame) = session.blocked.pop_front()
+        {
+            self.output.extend_from_slice(&frame);
+            self.count_transfer(channel);
+        }
+    }
+
+    /// Tells the driver of every link that can send again after a session's window opened.
+    pub(super) fn wake_senders(&mut self, channel: u16) {
+        let Some(session) = self.sessions.get(&channel) else {
+            return;
+        };
+        if session.remote_incoming_window == 0 || !session.blocked.is_empty() {
+            return;
+        }
+        for (&handle, link) in &session.links {
+            if let (LinkState::Attached, Way::Out(outgoing)) = (link.state, &link.way)
+                && outgoing.credit > 0
+            {
+                self.events.push_back(Event::Credit(LinkId {
+                    channel,
+                    handle,
+                    serial: link.serial,
+                }));
+            }
+        }
+    }
+
+    /// Says that there is nothing more to send: a peer that drains gets its credit back (2.6.7).
+    pub fn exhausted(&mut self, id: LinkId) {
+        let Some((session, handle)) = self.link_mut(id) else {
+            return;
+        };
+        let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) else {
+            return;
+        };
+        if !outgoing.drain {
+            return;
+        }
+        outgoing.delivery_count = outgoing.delivery_count.wrapping_add(outgoing.credit);
+        outgoing.credit = 0;
+        self.write_link_flow(id.channel, handle);
+        if let Some((session, handle)) = self.link_mut(id)
+            && let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way)
+        {
+            outgoing.drain = false;
+        }
+    }
+
+    /// Settles a message to the peer: the answer to an [`Event::Outcome`] that is not settled (amqp.md 1.6).
+    pub fn settle(&mut self, id: LinkId, delivery: u32, state: DeliveryState) {
+        if let Some((session, handle)) = self.link_mut(id) {
+            session.unsettled.remove(&delivery);
+            if let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) {
+                outgoing.unsettled.remove(&delivery);
+            }
+            self.write_settlement(id.channel, delivery, delivery, state);
+        }
+    }
+
+    fn write_settlement(&mut self, channel: u16, first: u32, last: u32, state: DeliveryState) {
+        let disposition = Disposition {
+            role: Role::Sender,
+            first,
+            last: (last != first).then_some(last),
+            settled: true,
+            state: Some(state),
+            batchable: false,
+        };
+        self.write(channel, |out| disposition.encode(out));
+    }
+
+    /// What the peer says of messages to it. Those that are tracked become events; of the others it is told that all is well, if
+    /// it waits to be told.
+    pub(super) fn take_disposition(&mut self, channel: u16, disposition: &Disposition) {
+        let Some(session) = self.sessions.get_mut(&channel) else {
+            return;
+        };
+        // What a sender says of its own messages was said by us before.
+        if disposition.role == Role::Sender {
+            return;
+        }
+        let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
+        if last.wrapping_sub(first) > u32::MAX / 2 {
+            return;
+        }
+        // Delivery ids wrap; a range over the wrap is looked up in two parts.
+        let ranges = if first <= last {
+            [Some(first..=last), None]
+        } else {
+            [Some(first..=u32::MAX), Some(0..=last)]
+        };
+        let tracked: Vec<(u32, u32)> = ranges
+            .into_iter()
+            .flatten()
+            .flat_map(|range| session.unsettled.range(range).map(|(id, handle)| (*id, *handle)))
+            .collect();
+        let mut next = first;
+        for (delivery, handle) in tracked {
+            if !disposition.settled && delivery != next {
+                self.write_settlement(channel, next, delivery.wrapping_sub(1), DeliveryState::Accepted);
+            }
+            next = delivery.wrapping_add(1);
+            self.report_outcome(channel, handle, delivery, disposition);
+        }
+        let rest_is_empty = next == last.wrapping_add(1);
+        if !disposition.settled && !rest_is_empty {
+            self.write_settlement(channel, next, last, DeliveryState::Accepted);
+        }
+    }
+
+    fn report_outcome(&mut self, channel: u16, handle: u32, delivery: u32, disposition: &Disposition) {
+        let Some(session) = self.sessions.get_mut(&channel) else {
+            return;
+        };
+        let Some(link) = session.links.get_mut(&handle) else {
+            return;
+        };
+        if disposition.settled {
+            session.unsettled.remove(&delivery);
+            if let Way::Out(outgoing) = &mut link.way {
+                outgoing.unsettled.remove(&delivery);
+            }
+        }
+        self.events.push_back(Event::Outcome {
+            link: LinkId {
+                channel,
+                handle,
+                serial: link.serial,
+            },
+            delivery,
+            state: disposition.state.clone(),
+            settled: disposition.settled,
+        });
+    }
+}
+
+fn empty_transfer(handle: u32) -> Transfer {
+    Transfer {
+        handle,
+        delivery_id: None,
+        delivery_tag: None,
+        message_format: None,
+        settled: None,
+        more: false,
+        rcv_settle_mode: None::<ReceiverSettleMode>,
+        state: None,
+        resume: false,
+        aborted: false,
+        batchable: false,
+    }
+}
+
+/// The pieces of a message, read in chunks.
+struct Pieces<'p> {
+    pieces: &'p [&'p [u8]],
+    at: usize,
+}
+
+impl Pieces<'_> {
+    fn take(&mut self, mut wanted: usize, out: &mut Vec<u8>) {
+        while wanted > 0 {
+            let Some(piece) = self.pieces.first() else {
+                return;
+            };
+            let rest = piece.get(self.at..).unwrap_or_default();
+            let taken = rest.len().min(wanted);
+            out.extend_from_slice(rest.get(..taken).unwrap_or_default());
+            wanted -= taken;
+            self.at += taken;
+            if self.at == piece.len() {
+                self.pieces = self.pieces.get(1..).unwrap_or_default();
+                self.at = 0;
+            }
+        }
+    }
+}
