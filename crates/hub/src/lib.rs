@@ -11,12 +11,15 @@ pub mod entropy;
 pub mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod hub;
 pub mod identity;
 pub mod limits;
 pub mod log;
 pub mod presence;
 pub mod readers;
 pub mod records;
+pub mod secret;
+pub mod sessions;
 pub mod store;
 pub mod telemetry;
 pub mod tenancy;

@@ -167,7 +167,8 @@ impl Gate {
 }
 
 impl Grant {
-    fn subject(&self) -> Subject {
+    /// Whom to name in a record.
+    pub fn subject(&self) -> Subject {
         match &self.holder {
             Holder::Identity(identity) => Subject::Identity(identity.clone()),
             Holder::Policy(name) => Subject::Policy(name.to_string()),

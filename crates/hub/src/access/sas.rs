@@ -95,6 +95,12 @@ impl<'a> Token<'a> {
         let parts = [self.resource.as_bytes(), b"\n", self.expiry.as_bytes()];
         key.verify(&parts, &self.signature)
     }
+
+    /// Whether the text of the key signed it, as Event Hubs clients do.
+    pub fn is_signed_by_text_of(&self, key: &SymmetricKey) -> bool {
+        let parts = [self.resource.as_bytes(), b"\n", self.expiry.as_bytes()];
+        key.verify_by_text(&parts, &self.signature)
+    }
 }
 
 /// Without the signature.

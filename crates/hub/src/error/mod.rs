@@ -145,7 +145,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::Full(_) | StoreError::Stopped(_) => Code::ServiceUnavailable,
-            StoreError::Unreadable(_) => Code::ServerError,
+            StoreError::Unreadable(_) | StoreError::Refused(_) => Code::ServerError,
         };
         Self::environment(code, error.to_string())
     }

@@ -4,4 +4,4 @@ mod groups;
 mod slots;
 
 pub use groups::{ConsumerGroups, DEFAULT_GROUP, GroupError, GroupName, InvalidGroupName};
-pub use slots::{Displacement, Reader, ReaderRefusal, ReaderSlot, ReaderSlots};
+pub use slots::{Displaced, Displacement, Reader, ReaderRefusal, ReaderSlot, ReaderSlots};

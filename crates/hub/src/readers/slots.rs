@@ -110,8 +110,10 @@ pub struct ReaderSlot {
     seats: Arc<Mutex<Seats>>,
     key: (GroupName, Partition),
     number: u64,
-    displaced: oneshot::Receiver<Displacement>,
 }
+
+/// Resolves when the place is taken by another reader; an error means that it was given back.
+pub type Displaced = oneshot::Receiver<Displacement>;
 
 impl ReaderSlots {
     /// Places for `readers_max` readers without an epoch per partition and consumer group.
@@ -129,7 +131,7 @@ impl ReaderSlots {
         group: &GroupName,
         partition: Partition,
         reader: Reader,
-    ) -> Result<ReaderSlot, ReaderRefusal> {
+    ) -> Result<(ReaderSlot, Displaced), ReaderRefusal> {
         let key = (group.clone(), partition);
         let mut all = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let seats = all.entry(key.clone()).or_default();
@@ -159,12 +161,12 @@ impl ReaderSlots {
             displaced: sender,
         });
         drop(all);
-        Ok(ReaderSlot {
+        let slot = ReaderSlot {
             seats: Arc::clone(&self.seats),
             key,
             number,
-            displaced,
-        })
+        };
+        Ok((slot, displaced))
     }
 
     /// Number of readers that hold a place.
@@ -203,22 +205,6 @@ impl ReaderSlots {
     }
 }
 
-impl ReaderSlot {
-    /// Whether the place was taken by another reader, and by whom. Gives the answer once.
-    pub fn poll_displaced(&mut self) -> Option<Displacement> {
-        self.displaced.try_recv().ok()
-    }
-
-    /// Resolves when the place is taken by another reader.
-    pub async fn displaced(&mut self) -> Displacement {
-        match (&mut self.displaced).await {
-            Ok(displacement) => displacement,
-            // The seat is only dropped by this slot or after a message.
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
 impl Drop for ReaderSlot {
     fn drop(&mut self) {
         let mut all = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,7 +225,9 @@ mod tests {
         ReaderSlots::new(5)
     }
 
-    fn take(slots: &ReaderSlots, name: &str, epoch: Option<i64>) -> Result<ReaderSlot, ReaderRefusal> {
+    type Taken = Result<(ReaderSlot, Displaced), ReaderRefusal>;
+
+    fn take(slots: &ReaderSlots, name: &str, epoch: Option<i64>) -> Taken {
         let group = GroupName::parse("$Default").unwrap();
         slots.take(
             &group,
@@ -272,7 +260,7 @@ mod tests {
         let slots = slots();
         let mut first = take(&slots, "a", Some(1)).unwrap();
         let mut second = take(&slots, "b", Some(1)).unwrap();
-        assert_eq!(first.poll_displaced().unwrap().by.name.as_deref(), Some("b"));
+        assert_eq!(first.1.try_recv().unwrap().by.name.as_deref(), Some("b"));
         let _third = take(&slots, "c", Some(7)).unwrap();
         assert!(
             second
@@ -295,7 +283,7 @@ mod tests {
         let slots = slots();
         let mut plain = take(&slots, "a", None).unwrap();
         let epoch = take(&slots, "b", Some(0)).unwrap();
-        assert!(plain.poll_displaced().is_some());
+        assert!(plain.1.try_recv().is_ok());
         assert_eq!(
             take(&slots, "c", None).unwrap_err(),
             ReaderRefusal::EpochRequired(0)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::BoxFuture;
 use crate::access::Authenticated;
 use crate::clock::{Clock, Timestamp};
+use crate::identity::GenerationId;
 use crate::log::{AppendError, Appended, Batch, Log, Partition};
 
 use super::{Message, partition_of};
@@ -19,7 +20,7 @@ pub struct Stamp<'a> {
     /// How the connection was authenticated, as JSON text.
     pub auth_method: &'a str,
     /// Generation id of the identity.
-    pub generation_id: &'a str,
+    pub generation: GenerationId,
     /// The model that the connection announced.
     pub model_id: Option<&'a str>,
     /// When the hub received the message.
@@ -109,8 +110,8 @@ impl Telemetry {
         let stamp = Stamp {
             device: identity.device.as_str(),
             module: identity.module.as_ref().map(|module| module.as_str()),
-            auth_method: sender.proof.auth_method_json(),
-            generation_id: sender.proof.generation_id(),
+            auth_method: sender.proof.method().json(),
+            generation: sender.proof.generation(),
             model_id: sender.model_id.as_deref(),
             received: self.clock.now(),
         };

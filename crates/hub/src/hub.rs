@@ -1,0 +1,240 @@
+//! A hub: everything that belongs to one name, and the list of all hubs of a server by their host names.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::{Gate, HubProfile, Policies, Rules};
+use crate::bus::Bus;
+use crate::clock::{Clock, Timestamp};
+use crate::entropy::Entropy;
+use crate::error::Error;
+use crate::limits::{Limit, Limits};
+use crate::log::Log;
+use crate::readers::{ConsumerGroups, ReaderSlots};
+use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
+use crate::telemetry::{EventEncoder, Telemetry};
+use crate::tenancy::{HostName, HubName};
+
+/// What all hubs of a server share.
+#[derive(Clone)]
+pub struct Seams {
+    /// Documents.
+    pub store: Arc<dyn Store>,
+    /// Who holds a connection.
+    pub bus: Arc<dyn Bus>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Limits in force.
+    pub limits: Arc<Limits>,
+    /// How messages are written for readers.
+    pub encoder: Arc<dyn EventEncoder>,
+}
+
+/// What is decided about a hub when it is first started, and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Founding {
+    #[serde(rename = "v")]
+    format: u8,
+    created_micros: i64,
+}
+
+/// One hub.
+pub struct Hub {
+    name: HubName,
+    hosts: Vec<HostName>,
+    created: Timestamp,
+    gate: Gate,
+    telemetry: Telemetry,
+    groups: ConsumerGroups,
+    readers: ReaderSlots,
+}
+
+impl Hub {
+    /// Opens a hub, creating it with its policies when the store does not know it. `hosts` are all names under which it answers,
+    /// the first of them the one it calls itself by; `log` is its own.
+    pub async fn open(
+        name: HubName,
+        hosts: Vec<HostName>,
+        log: Arc<dyn Log>,
+        seams: &Seams,
+    ) -> Result<Self, Error> {
+        let created = found(&name, seams).await?;
+        let policies = Policies::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        let profile = HubProfile {
+            name: name.clone(),
+            hosts: hosts.clone(),
+            events_entity: name.as_str().to_owned(),
+            rules: Rules::default(),
+        };
+        let gate = Gate::new(
+            profile,
+            Arc::new(policies),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        );
+        let telemetry = Telemetry::new(
+            log,
+            Arc::clone(&seams.encoder),
+            Arc::clone(&seams.clock),
+            seams.limits.size(Limit::MessageBytesMax),
+        );
+        let groups = ConsumerGroups::new(
+            Arc::clone(&seams.store),
+            name.clone(),
+            seams.limits.size(Limit::ConsumerGroupsMax),
+        );
+        let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
+        Ok(Self {
+            name,
+            hosts,
+            created,
+            gate,
+            telemetry,
+            groups,
+            readers,
+        })
+    }
+
+    /// Its name, which is also that of its Event Hubs-compatible endpoint.
+    pub fn name(&self) -> &HubName {
+        &self.name
+    }
+
+    /// The host names under which it answers, the one it calls itself by first.
+    pub fn hosts(&self) -> &[HostName] {
+        &self.hosts
+    }
+
+    /// The host name it calls itself by.
+    pub fn host(&self) -> &str {
+        self.hosts.first().map_or(self.name.as_str(), HostName::as_str)
+    }
+
+    /// When it was created.
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Who may do what.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Device-to-cloud messages.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Consumer groups.
+    pub fn groups(&self) -> &ConsumerGroups {
+        &self.groups
+    }
+
+    /// Who reads.
+    pub fn readers(&self) -> &ReaderSlots {
+        &self.readers
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When the hub was created; creates it when it was not.
+async fn found(name: &HubName, seams: &Seams) -> Result<Timestamp, Error> {
+    let key = Key::new(Collection::Hubs, name, "");
+    loop {
+        if let Some(document) = seams.store.get(&key).await? {
+            let founding: Founding = serde_json::from_slice(&document.body)
+                .map_err(|error| Error::bug(format!("the document of hub {name} cannot be read: {error}")))?;
+            return Ok(Timestamp::from_micros(founding.created_micros));
+        }
+        let founding = Founding {
+            format: 1,
+            created_micros: seams.clock.now().as_micros(),
+        };
+        let body = serde_json::to_vec(&founding)
+            .map_err(|error| Error::bug(format!("the document of hub {name} cannot be written: {error}")))?;
+        let mut batch = vec![Write::Put {
+            key: key.clone(),
+            body: body.into(),
+            expect: Expect::Absent,
+        }];
+        batch.extend(Policies::of_new_hub(name, &*seams.entropy)?);
+        match seams.store.apply(batch).await {
+            Ok(_) | Err(ApplyError::Conflict { .. }) => {}
+            Err(ApplyError::Store(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// All hubs of a server.
+#[derive(Debug, Default)]
+pub struct Hubs {
+    by_host: RwLock<HashMap<HostName, Arc<Hub>>>,
+}
+
+/// Two hubs claim one host name. The operator's to mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the host name {host} is given to the hubs {first} and {second}; a host name names one hub")]
+pub struct HostTaken {
+    host: HostName,
+    first: HubName,
+    second: HubName,
+}
+
+impl Hubs {
+    /// Adds a hub under all of its names, or under none.
+    pub fn add(&self, hub: &Arc<Hub>) -> Result<(), HostTaken> {
+        let mut by_host = self.by_host.write().unwrap_or_else(PoisonError::into_inner);
+        for host in hub.hosts() {
+            if let Some(other) = by_host.get(host)
+                && other.name() != hub.name()
+            {
+                let (first, second) = (other.name().clone(), hub.name().clone());
+                return Err(HostTaken {
+                    host: host.clone(),
+                    first,
+                    second,
+                });
+            }
+        }
+        for host in hub.hosts() {
+            by_host.insert(host.clone(), Arc::clone(hub));
+        }
+        Ok(())
+    }
+
+    /// The hub that answers to a host, given with or without a port.
+    pub fn by_host(&self, host: &str) -> Option<Arc<Hub>> {
+        self.by_host
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&HostName::new(host))
+            .cloned()
+    }
+
+    /// Every hub once, by name.
+    pub fn all(&self) -> Vec<Arc<Hub>> {
+        let by_host = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        let mut hubs: Vec<Arc<Hub>> = by_host.values().cloned().collect();
+        hubs.sort_by(|a, b| a.name().cmp(b.name()));
+        hubs.dedup_by(|a, b| a.name() == b.name());
+        hubs
+    }
+}
