@@ -1,0 +1,106 @@
+//! The identity registry as service clients call it (service-rest.md 4).
+
+use hub::access::right::{ConnectionStatistics, RegistryRead, RegistryWrite};
+use hub::bus::Address;
+use hub::error::{Code, Error};
+use hub::identity::{BulkRequest, Device, DeviceId, DeviceJson, Draft, IdentityId, IfMatch, Live};
+use hyper::StatusCode;
+use hyper::header::{ETAG, HeaderValue};
+use serde_json::json;
+
+use super::reply::{self, Reply};
+use super::request::Call;
+
+pub(super) async fn put(mut call: Call, id: &str) -> Result<Reply, Error> {
+    let proof = call.authorize::<RegistryWrite>()?;
+    let id = parse_id(id)?;
+    let if_match = IfMatch::parse(call.if_match());
+    let body = call.body().await?;
+    let draft = Draft::from_json(&body, &id, &call.app.limits)?;
+    let device = call.app.registry.put(&proof, &id, &draft, if_match).await?;
+    device_reply(&call, &device).await
+}
+
+pub(super) async fn get(call: &Call, id: &str) -> Result<Reply, Error> {
+    let proof = call.authorize::<RegistryRead>()?;
+    let device = call.app.registry.get(&proof, &parse_id(id)?).await?;
+    device_reply(call, &device).await
+}
+
+pub(super) async fn delete(call: &Call, id: &str) -> Result<Reply, Error> {
+    let proof = call.authorize::<RegistryWrite>()?;
+    let id = parse_id(id)?;
+    call.app
+        .registry
+        .delete(&proof, &id, &IfMatch::parse(call.if_match()))
+        .await?;
+    Ok(reply::no_content())
+}
+
+/// Order is by id, there is no paging: that is how the operation is defined.
+pub(super) async fn list(call: &Call) -> Result<Reply, Error> {
+    let proof = call.authorize::<RegistryRead>()?;
+    let top = call.query("top").and_then(|top| top.parse().ok());
+    let devices = call.app.registry.list(&proof, top).await?;
+    let mut live = Vec::with_capacity(devices.len());
+    for device in &devices {
+        live.push(live_of(call, &device.id).await?);
+    }
+    let bodies: Vec<_> = devices
+        .iter()
+        .zip(&live)
+        .map(|(device, live)| DeviceJson::new(device, live))
+        .collect();
+    reply::json(StatusCode::OK, &bodies)
+}
+
+pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
+    let proof = call.authorize::<RegistryWrite>()?;
+    let body = call.body().await?;
+    let request = BulkRequest::from_json(&body, &call.app.limits)?;
+    let result = call.app.registry.bulk(&proof, request).await;
+    let status = if result.is_successful {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    reply::json(status, &result)
+}
+
+pub(super) async fn device_statistics(call: &Call) -> Result<Reply, Error> {
+    let proof = call.authorize::<RegistryRead>()?;
+    reply::json(StatusCode::OK, &call.app.registry.statistics(&proof).await?)
+}
+
+pub(super) fn service_statistics(call: &Call) -> Result<Reply, Error> {
+    call.authorize::<ConnectionStatistics>()?;
+    let connected = call.app.bus.held_devices(call.hub.name());
+    reply::json(StatusCode::OK, &json!({ "connectedDeviceCount": connected }))
+}
+
+fn parse_id(text: &str) -> Result<DeviceId, Error> {
+    DeviceId::parse(text).map_err(|invalid| Error::peer(Code::IotHubFormatError, invalid.to_string()))
+}
+
+async fn device_reply(call: &Call, device: &Device) -> Result<Reply, Error> {
+    let live = live_of(call, &device.id).await?;
+    let mut reply = reply::json(StatusCode::OK, &DeviceJson::new(device, &live))?;
+    let etag = HeaderValue::from_str(&device.etag.quoted())
+        .map_err(|_| Error::bug("an etag is not fit for a header"))?;
+    reply.headers_mut().insert(ETAG, etag);
+    Ok(reply)
+}
+
+async fn live_of(call: &Call, id: &DeviceId) -> Result<Live, Error> {
+    let address = Address {
+        hub: call.hub.name().clone(),
+        identity: IdentityId::device(id.clone()),
+    };
+    let presence = call.app.presences.of(&address).await?;
+    Ok(Live {
+        connected: presence.connected,
+        connection_state_updated: presence.changed,
+        last_activity: presence.last_activity,
+        commands: 0,
+    })
+}

@@ -1,0 +1,185 @@
+//! From a request to its operation: hub, API version, credential, body, in this order; each refusal leaves a record.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hub::access::{Authorized, Reason, Refusal, Subject, right};
+use hub::error::{Code, Error};
+use hub::hub::Hub;
+use hub::limits::Limit;
+use hub::records::Origin;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
+use hyper::http::request::Parts;
+use hyper::{Method, Request};
+use percent_encoding::percent_decode_str;
+
+use crate::app::App;
+use crate::refusal::outcome_of;
+
+use super::connection::Peer;
+use super::reply::{self, Reply, Tracking};
+use super::route::{NoRoute, Route, query_parameter};
+use super::{events, management, registry};
+
+/// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
+const API_VERSIONS: [&str; 13] = [
+    "2016-02-03",
+    "2016-11-14",
+    "2017-06-30",
+    "2017-11-08-preview",
+    "2018-04-01",
+    "2018-06-30",
+    "2019-03-30",
+    "2019-10-01",
+    "2020-03-13",
+    "2020-05-31-preview",
+    "2020-09-30",
+    "2021-04-12",
+    "2024-03-31",
+];
+
+/// A request whose hub is known.
+pub(super) struct Call {
+    pub(super) app: Arc<App>,
+    pub(super) hub: Arc<Hub>,
+    peer: Arc<Peer>,
+    head: Parts,
+    body: Option<Incoming>,
+}
+
+/// Answers a request; never fails.
+pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Reply {
+    let mut random = [0; 16];
+    app.entropy.fill(&mut random);
+    let tracking = Tracking::new(random, app.clock.now());
+    let is_head = request.method() == Method::HEAD;
+    let mut reply = match dispatch(request, app, peer).await {
+        Ok(reply) => reply,
+        Err(error) => reply::error(&error, &tracking),
+    };
+    tracking.mark(&mut reply);
+    if is_head {
+        *reply.body_mut() = reply::whole(Bytes::new());
+    }
+    reply
+}
+
+async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Result<Reply, Error> {
+    let (head, body) = request.into_parts();
+    let hub = find_hub(&head, &app, &peer)?;
+    let route = Route::find(&head.method, head.uri.path()).map_err(|missing| match missing {
+        NoRoute::Path => Error::peer(Code::GenericNotFound, "There is nothing at this path"),
+        NoRoute::Method => Error::peer(
+            Code::GenericMethodNotAllowed,
+            "The path does not offer this method",
+        ),
+    })?;
+    if route.needs_api_version() {
+        check_api_version(&head)?;
+    }
+    let call = Call {
+        app,
+        hub,
+        peer,
+        head,
+        body: Some(body),
+    };
+    match route {
+        Route::PutDevice(id) => registry::put(call, &id).await,
+        Route::GetDevice(id) => registry::get(&call, &id).await,
+        Route::DeleteDevice(id) => registry::delete(&call, &id).await,
+        Route::ListDevices => registry::list(&call).await,
+        Route::BulkDevices => registry::bulk(call).await,
+        Route::DeviceStatistics => registry::device_statistics(&call).await,
+        Route::ServiceStatistics => registry::service_statistics(&call),
+        Route::Status => management::status(&call).await,
+        Route::ListConsumerGroups => management::list_groups(&call).await,
+        Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
+        Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::Events => events::records(&call),
+        Route::Monitor => events::monitor(&call),
+    }
+}
+
+/// The Host header names the hub; without one, the name of the TLS handshake (device-mqtt-https.md 1.1).
+fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>, Error> {
+    let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
+    let host = host
+        .or(head.uri.host())
+        .or(peer.server_name.as_deref())
+        .unwrap_or_default();
+    app.hubs.by_host(host).ok_or_else(|| {
+        let refusal = Refusal::new(Reason::HostUnknown, Subject::Peer).finding(host);
+        app.records
+            .leave(Origin::new(peer.address, "https"), outcome_of(&refusal));
+        refusal.to_peer()
+    })
+}
+
+fn check_api_version(head: &Parts) -> Result<(), Error> {
+    match query_parameter(head.uri.query(), "api-version") {
+        Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
+        _ => Err(Error::peer(Code::InvalidProtocolVersion, "BadRequest")),
+    }
+}
+
+impl Call {
+    /// Demands the right `R`. Refusals leave a record, the peer learns only that it is not authorised.
+    pub(super) fn authorize<R: right::Right>(&self) -> Result<Authorized<R>, Error> {
+        self.try_authorize().map_err(|refusal| self.refuse(&refusal))
+    }
+
+    fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
+        let token = self.header(&AUTHORIZATION).unwrap_or_default();
+        let path = percent_decode_str(self.head.uri.path()).decode_utf8_lossy();
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        let proof = self.hub.gate().authorize_service(token, path)?;
+        self.peer.is_known();
+        Ok(proof)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Error {
+        let origin =
+            Origin::new(self.peer.address, "https").claiming(Some(self.hub.name().clone()), None, None);
+        self.app.records.leave(origin, outcome_of(refusal));
+        refusal.to_peer()
+    }
+
+    /// The If-Match header, if it is text.
+    pub(super) fn if_match(&self) -> Option<&str> {
+        self.header(&IF_MATCH)
+    }
+
+    /// A query parameter, decoded.
+    pub(super) fn query(&self, name: &str) -> Option<String> {
+        query_parameter(self.head.uri.query(), name)
+    }
+
+    fn header(&self, name: &hyper::header::HeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Reads the body. Only called for a peer that is authorised.
+    pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
+        let Some(body) = self.body.take() else {
+            return Ok(Bytes::new());
+        };
+        let bytes_max = self.app.limits.size(Limit::RegistryBodyBytesMax);
+        match Limited::new(body, bytes_max).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => {
+                self.app.limits.hit(Limit::RegistryBodyBytesMax);
+                Err(Error::peer(
+                    Code::GenericRequestEntityTooLarge,
+                    format!("The body is over the limit of {bytes_max} bytes"),
+                ))
+            }
+            Err(error) => Err(
+                Error::peer(Code::GenericBadRequest, "The body did not arrive whole")
+                    .with_detail(error.to_string()),
+            ),
+        }
+    }
+}
