@@ -1,0 +1,38 @@
+//! The AMQP front end: the Event Hubs-compatible endpoint and the redirect to it (amqp.md 1, 2, C).
+//!
+//! [`connection`] drives the connection machine over the stream. Links are decided by their address: tokens are put at `$cbs`
+//! ([`cbs`]), the event hub is described at `$management` ([`management`]), partitions are read ([`reader`]). Links of devices and
+//! services come with later work; they are refused as not implemented.
+
+mod address;
+mod attach;
+mod cbs;
+mod connection;
+mod ending;
+mod fault;
+mod filter;
+mod grants;
+mod management;
+mod reader;
+mod request;
+mod sasl;
+
+pub(crate) use connection::serve;
+
+use hub::limits::{Limit, Limits};
+
+/// What every AMQP connection offers and bounds, from the table.
+pub(crate) fn config(table: &Limits) -> ::amqp::connection::Config {
+    use ::amqp::connection::{Config, Limits as MachineLimits};
+    let count = |limit| u32::try_from(table.get(limit)).unwrap_or(u32::MAX);
+    Config {
+        max_frame_size: count(Limit::AmqpFrameBytesMax),
+        idle_time_out: table.time(Limit::IdleSecsMax),
+        limits: MachineLimits {
+            sessions_max: table.size(Limit::AmqpSessionsPerConnectionMax),
+            links_per_session_max: table.size(Limit::AmqpLinksPerConnectionMax),
+            ..MachineLimits::default()
+        },
+        ..Config::default()
+    }
+}
