@@ -1,4 +1,22 @@
-//! server
+//! The server: sockets, TLS, front ends, configuration, metrics, and the composition of all of it ([`run()`]).
+//!
+//! Front ends translate and the hub decides: each of [`mqtt`], [`amqp`] and [`http`] turns the forms of its protocol into typed
+//! calls of `hub` and the answers back.
+
+mod admin;
+mod amqp;
+mod app;
 pub mod config;
 pub mod dev;
-pub mod tls;
+mod event;
+mod http;
+mod listen;
+mod mailbox;
+mod mqtt;
+mod refusal;
+mod run;
+mod tls;
+
+pub use listen::BindError;
+pub use run::{Addresses, Ready, ReadyHub, StartError, run};
+pub use tls::CertificateError;

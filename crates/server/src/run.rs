@@ -1,0 +1,368 @@
+//! Composition: from a configuration to a running server, and back to nothing.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engines::local::LocalBus;
+use engines::segment::{Retention, SegmentLog, Settings};
+use engines::sqlite::SqliteStore;
+use engines::{DataFolderLock, LockError};
+use hub::bus::Bus;
+use hub::clock::{Clock, SystemClock};
+use hub::entropy::{Entropy, SystemEntropy};
+use hub::error::Error;
+use hub::hub::{HostTaken, Hub, Hubs, Seams};
+use hub::identity::Registry;
+use hub::limits::{Limit, Limits};
+use hub::presence::Presences;
+use hub::records::Records;
+use hub::sessions::{Leftovers, Sessions};
+use hub::store::Store;
+use hub::tenancy::{HostName, HubName, InvalidHubName};
+use rustls::ServerConfig;
+
+use crate::app::App;
+use crate::config::{Config, HubConfig};
+use crate::event::SectionEncoder;
+use crate::listen::{Accept, BindError, Bound, Drain, Strangers, bind, serve};
+use crate::tls::{CertificateError, Identity};
+use crate::{admin, amqp, http, mqtt};
+
+/// How often presence is written behind.
+const PRESENCE_FLUSH_PERIOD: Duration = Duration::from_secs(1);
+
+/// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
+const STRANGERS_MAX: usize = 16_384;
+
+/// Why a server does not start. The operator's to mend, but for the last.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else uses the data folder, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The data folder cannot be made or used.
+    #[error("cannot use the data folder {}: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The document store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] engines::sqlite::OpenError),
+    /// A hub's event log cannot be opened.
+    #[error("the event log of hub {hub} cannot be opened: {source}")]
+    Log {
+        /// The hub.
+        hub: HubName,
+        /// Why.
+        source: engines::segment::OpenError,
+    },
+    /// A hub's name is none.
+    #[error(transparent)]
+    HubName(#[from] InvalidHubName),
+    /// Two hubs have one host name.
+    #[error(transparent)]
+    Host(#[from] HostTaken),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS cannot be set up with the certificate.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A port cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The hub could not be opened.
+    #[error("a hub cannot be opened: {}", .0.detail().unwrap_or_else(|| .0.message()))]
+    Hub(Error),
+}
+
+/// What a server tells once it serves.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// Its hubs.
+    pub hubs: Vec<ReadyHub>,
+    /// Where health and metrics are.
+    pub admin_url: String,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// MQTT over TLS.
+    pub mqtt: Vec<SocketAddr>,
+    /// AMQP over TLS.
+    pub amqp: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// AMQP without TLS.
+    pub amqp_plain: Vec<SocketAddr>,
+    /// Health and metrics.
+    pub admin: Vec<SocketAddr>,
+}
+
+/// One hub of a server.
+#[derive(Clone)]
+pub struct ReadyHub {
+    /// Its name.
+    pub name: String,
+    /// The names under which it answers; it calls itself by the first.
+    pub host_names: Vec<String>,
+    /// For service SDKs. Holds a key.
+    pub service_connection_string: String,
+    /// For Event Hubs SDKs. Holds a key.
+    pub event_hub_connection_string: String,
+}
+
+impl std::fmt::Debug for ReadyHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadyHub")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs a server until `shutdown` resolves, then drains it. `on_ready` is called once everything listens.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    on_ready: impl FnOnce(&Ready),
+) -> Result<(), StartError> {
+    make_folder(&config.data_dir)?;
+    let _lock = DataFolderLock::acquire(&config.data_dir)?;
+    let tls = Identity::load(&config.tls.certificate, &config.tls.key)?;
+    let drain = Drain::new();
+    let app = Arc::new(open(&config).await?);
+    let addresses = listen(&config, &tls, &app, &drain)?;
+    let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
+    on_ready(&ready(&app, addresses));
+
+    shutdown.await;
+    let patience = app.limits.time(Limit::DrainSecsMax);
+    tracing::info!(
+        patience_secs = patience.as_secs(),
+        "the server stops: connections are closed"
+    );
+    if !drain.finish(patience).await {
+        tracing::warn!("some connections did not end in time");
+    }
+    flusher.abort();
+    if let Err(error) = app.presences.flush().await {
+        tracing::warn!(%error, "the last connection times were not written");
+    }
+    tracing::info!("the server has stopped");
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
+    made.map_err(|source| StartError::Folder {
+        folder: folder.to_owned(),
+        source,
+    })
+}
+
+async fn open(config: &Config) -> Result<App, StartError> {
+    let limits = Arc::new(Limits::new(config.fidelity));
+    limits.configure(config.fidelity, &config.limits.to_vec());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+    let sqlite = Arc::new(SqliteStore::open(&config.data_dir.join("store.db"))?);
+    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
+    let seams = Seams {
+        store: Arc::clone(&store),
+        bus: Arc::clone(&bus),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        limits: Arc::clone(&limits),
+        encoder: Arc::new(SectionEncoder),
+    };
+    let hubs = Hubs::default();
+    let mut logs = Vec::new();
+    for hub in &config.hubs {
+        let (hub, log) = open_hub(hub, &config.data_dir, &seams).await?;
+        logs.push((hub.name().clone(), log));
+        hubs.add(&Arc::new(hub))?;
+    }
+    let presences = Arc::new(Presences::new(Arc::clone(&store), Arc::clone(&clock)));
+    let registry = Registry::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    )
+    .with_companion(Arc::new(Leftovers::new(
+        Arc::clone(&store),
+        Arc::clone(&presences),
+    )));
+    let records = Arc::new(Records::new(
+        Arc::clone(&clock),
+        limits.size(Limit::RecordsKeptMax),
+    ));
+    Ok(App {
+        hubs,
+        store: sqlite,
+        logs,
+        registry,
+        presences,
+        sessions: Sessions::new(store),
+        records,
+        mqtt_limits: Arc::new(mqtt::limits(&limits)),
+        amqp_config: Arc::new(amqp::config(&limits)),
+        amqp_port: std::sync::OnceLock::new(),
+        strangers: Strangers::new(STRANGERS_MAX),
+        started: clock.now(),
+        limits,
+        bus,
+        clock,
+        entropy,
+    })
+}
+
+async fn open_hub(
+    config: &HubConfig,
+    data_dir: &Path,
+    seams: &Seams,
+) -> Result<(Hub, Arc<SegmentLog>), StartError> {
+    let name = HubName::parse(&config.name)?;
+    let folder = data_dir.join("hubs").join(name.as_str()).join("log");
+    let settings = Settings {
+        partition_count: config.partition_count,
+        retention: Retention {
+            age: config.retention_age,
+            bytes: config.retention_bytes.unwrap_or(u64::MAX),
+        },
+        segment_bytes: config.segment_bytes,
+        commit_delay: config.commit_delay,
+        ..Settings::default()
+    };
+    let log = SegmentLog::open(&folder, settings, Arc::clone(&seams.clock))
+        .map(Arc::new)
+        .map_err(|source| StartError::Log {
+            hub: name.clone(),
+            source,
+        })?;
+    let hosts = config.host_names.iter().map(|host| HostName::new(host)).collect();
+    let seam: Arc<dyn hub::log::Log> = Arc::<SegmentLog>::clone(&log);
+    let hub = Hub::open(name, hosts, seam, seams)
+        .await
+        .map_err(StartError::Hub)?;
+    Ok((hub, log))
+}
+
+/// Binds everything before anything is served, so that a server listens on all of its ports or on none.
+fn listen(config: &Config, tls: &Identity, app: &Arc<App>, drain: &Drain) -> Result<Addresses, StartError> {
+    let listeners = &config.listeners;
+    let bound_mqtt = bind("mqtt", &listeners.mqtt)?;
+    let bound_amqp = bind("amqp", &listeners.amqp)?;
+    let bound_https = bind("https", &listeners.https)?;
+    let bound_plain = bind("amqp_plain", &listeners.amqp_plain)?;
+    let bound_admin = bind("admin", &listeners.admin)?;
+    let raw_tls = Arc::new(crate::tls::config(tls.clone(), &[])?);
+    let https_tls = Arc::new(crate::tls::config(tls.clone(), &[b"http/1.1"])?);
+
+    let accept = |protocol, tls: Option<&Arc<ServerConfig>>| Accept {
+        protocol,
+        tls: tls.cloned(),
+        stranger_patience: app.limits.time(Limit::UnauthenticatedSecsMax),
+        strangers: Arc::clone(&app.strangers),
+        records: Arc::clone(&app.records),
+        tracker: drain.tracker(),
+    };
+    let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address).collect();
+    let all = Addresses {
+        mqtt: addresses(&bound_mqtt),
+        amqp: addresses(&bound_amqp),
+        https: addresses(&bound_https),
+        amqp_plain: addresses(&bound_plain),
+        admin: addresses(&bound_admin),
+    };
+    if let Some(bound) = bound_amqp.first() {
+        app.amqp_port.get_or_init(|| bound.address.port());
+    }
+    spawn(bound_mqtt, accept("mqtt", Some(&raw_tls)), app, mqtt::serve);
+    spawn(bound_amqp, accept("amqp", Some(&raw_tls)), app, amqp::serve);
+    spawn(bound_https, accept("https", Some(&https_tls)), app, http::serve);
+    spawn(bound_plain, accept("amqp", None), app, amqp::serve);
+    spawn(bound_admin, accept("admin", None), app, admin::serve);
+    Ok(all)
+}
+
+fn spawn<F>(
+    bound: Vec<Bound>,
+    accept: Accept,
+    app: &Arc<App>,
+    handle: impl Fn(crate::listen::Arrival, Arc<App>) -> F + Copy + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    for Bound { listener, .. } in bound {
+        let app = Arc::clone(app);
+        tokio::spawn(serve(listener, accept.clone(), move |arrival| {
+            handle(arrival, Arc::clone(&app))
+        }));
+    }
+}
+
+async fn flush_presence(app: Arc<App>) {
+    let mut period = tokio::time::interval(PRESENCE_FLUSH_PERIOD);
+    loop {
+        period.tick().await;
+        if let Err(error) = app.presences.flush().await {
+            tracing::warn!(%error, "connection times were not written; trying again");
+        }
+    }
+}
+
+fn ready(app: &App, addresses: Addresses) -> Ready {
+    let port = |addresses: &[SocketAddr], usual: u16| match addresses.first().map(SocketAddr::port) {
+        Some(port) if port != usual => format!(":{port}"),
+        _ => String::new(),
+    };
+    let https_port = port(&addresses.https, crate::config::HTTPS_PORT);
+    let amqp_port = port(&addresses.amqp, crate::config::AMQP_PORT);
+    let hubs = app.hubs.all();
+    let hubs = hubs
+        .iter()
+        .map(|hub| ready_hub(hub, &https_port, &amqp_port))
+        .collect();
+    let admin_url = addresses
+        .admin
+        .first()
+        .map(|address| format!("http://{address}"))
+        .unwrap_or_default();
+    Ready {
+        addresses,
+        hubs,
+        admin_url,
+    }
+}
+
+fn ready_hub(hub: &Hub, https_port: &str, amqp_port: &str) -> ReadyHub {
+    let policy = hub.gate().policies().get("iothubowner");
+    let key = policy
+        .as_ref()
+        .map(|policy| policy.primary.expose())
+        .unwrap_or_default();
+    let access = format!("SharedAccessKeyName=iothubowner;SharedAccessKey={key}");
+    let (host, name) = (hub.host(), hub.name());
+    ReadyHub {
+        name: name.to_string(),
+        host_names: hub.hosts().iter().map(ToString::to_string).collect(),
+        service_connection_string: format!("HostName={host}{https_port};{access}"),
+        event_hub_connection_string: format!("Endpoint=sb://{host}{amqp_port}/;{access};EntityPath={name}"),
+    }
+}
