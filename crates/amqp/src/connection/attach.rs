@@ -143,6 +143,9 @@ impl Connection {
         };
         self.write(id.channel, |out| answer.encode(out));
         self.top_up(id);
+        if self.credit(id) > 0 {
+            self.events.push_back(Event::Credit(id));
+        }
     }
 
     /// Refuses the link: an attach without source and target, then a detach with the reason (amqp.md 1.5).

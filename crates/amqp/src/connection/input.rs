@@ -239,9 +239,11 @@ impl Connection {
             return;
         };
         let serial = link.serial;
-        if link.state != LinkState::Attached {
+        if link.state == LinkState::Detaching {
             return;
         }
+        // A peer may give credit before its link is decided; it counts from then on.
+        let is_attached = link.state == LinkState::Attached;
         match &mut link.way {
             Way::Out(outgoing) => {
                 // 2.6.7: what was sent meanwhile is taken off; a peer that names no count has seen nothing.
@@ -250,11 +252,13 @@ impl Connection {
                 let left = granted.wrapping_sub(outgoing.delivery_count);
                 outgoing.credit = if left > u32::MAX / 2 { 0 } else { left };
                 outgoing.drain = flow.drain;
-                self.events.push_back(Event::Credit(LinkId {
-                    channel,
-                    handle,
-                    serial,
-                }));
+                if is_attached {
+                    self.events.push_back(Event::Credit(LinkId {
+                        channel,
+                        handle,
+                        serial,
+                    }));
+                }
             }
             Way::In(incoming) => {
                 // The peer may have used up credit without sending (2.6.7, drain).

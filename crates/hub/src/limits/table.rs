@@ -70,7 +70,7 @@ limits! {
     // MQTT.
     MqttPacketBytesMax "mqtt_packet_bytes_max" Bytes 327_680, None,
         "Bytes of one MQTT packet: a message of full size, its topic and some air.";
-    SubscriptionsPerConnectionMax "subscriptions_per_connection_max" Count 50, Some(5),
+    SubscriptionsPerConnectionMax "subscriptions_per_connection_max" Count 5, None,
         "Topic filters that one connection may subscribe to.";
     PublishesInFlightMax "publishes_in_flight_max" Count 256, None,
         "Messages of one connection that wait to become durable before its socket is read on.";

@@ -19,7 +19,7 @@ pub type Totals = BTreeMap<(Kind, &'static str, &'static str), u64>;
 /// Which records are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only of this hub; records of no hub are left out then.
+    /// Only of this hub, and of connections that were refused before they named one: they may have meant it.
     pub hub: Option<HubName>,
     /// Only of this device.
     pub device: Option<String>,
@@ -28,13 +28,12 @@ pub struct Filter {
 impl Filter {
     /// Whether a record is wanted.
     pub fn matches(&self, record: &Record) -> bool {
-        self.hub
-            .as_ref()
-            .is_none_or(|hub| record.origin.hub.as_ref() == Some(hub))
-            && self
-                .device
-                .as_ref()
-                .is_none_or(|device| record.origin.device.as_ref() == Some(device))
+        let of_hub = match (&self.hub, &record.origin.hub) {
+            (Some(wanted), Some(hub)) => wanted == hub,
+            _ => true,
+        };
+        let device = self.device.as_ref();
+        of_hub && device.is_none_or(|device| record.origin.device.as_ref() == Some(device))
     }
 }
 

@@ -66,7 +66,8 @@ impl Ending {
                 format!("nothing came for {} s", silence.as_secs()),
             )
             .advising("The client must send a packet at least every keep alive seconds"),
-            Self::Violation(violation) => closed("parse", violation.label(), violation.to_string()),
+            Self::Violation(violation) => closed("parse", violation.label(), violation.to_string())
+                .advising("The client does not keep to MQTT 3.1.1 with QoS 0 and 1: update it"),
             Self::Topic(error, topic) => {
                 let reason = match error {
                     TopicError::Foreign => "foreign_topic",
@@ -85,7 +86,8 @@ impl Ending {
                 "the topic filter lies outside of the device's own topics".to_owned(),
             )
             .comparing("a filter under devices/{own id}/ or $iothub/", filter.clone()),
-            Self::TooLarge(too_large) => closed("quota", "message_too_large", too_large.to_string()),
+            Self::TooLarge(too_large) => closed("quota", "message_too_large", too_large.to_string())
+                .advising("Send less at once, or upload a file"),
             Self::SlowReader(bytes) => closed(
                 "limit",
                 "slow_reader",
