@@ -160,7 +160,7 @@ def check_redirect(hub, info: dict, path: str) -> None:
     found = re.search(r":\d+/([^/]*)/(.*)$", info["address"])
     assert found and found[1] == hub.entity
     assert found[2] == path.removeprefix("messages/events/")
-    assert f":{info['port']}/" in info["address"]
+    assert f":{int(info['port'])}/" in info["address"]
 
 
 def test_plain_with_a_wrong_key_fails_in_sasl_and_is_recorded(hub, partition):
