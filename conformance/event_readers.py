@@ -188,14 +188,14 @@ class Tail:
 
     def __init__(self, connection_string: str, ca_file: str | None, group: str):
         # One question first: a hub that cannot be read fails here at once, not in every case after its own time limit.
-        last_sequences(connection_string, ca_file)
+        partitions = last_sequences(connection_string, ca_file)
         self._by_device: dict[str, list[Observed]] = defaultdict(list)
         self._changed = threading.Condition()
         self._client = EventHubConsumerClient.from_connection_string(connection_string, group, connection_verify=ca_file)
-        self._thread = threading.Thread(
-            target=self._client.receive, kwargs={"on_event": self._on_event, "starting_position": "-1"}, daemon=True
-        )
-        self._thread.start()
+        # A call for all partitions would visit them in turn in one thread and wait a moment at each idle one.
+        self._threads = [threading.Thread(target=self._read, args=(partition,), daemon=True) for partition in partitions]
+        for thread in self._threads:
+            thread.start()
 
     def of_device(self, device: str, count: int, timeout_secs: float = 15) -> list[Observed]:
         """The device's messages, once there are `count` of them."""
@@ -212,12 +212,17 @@ class Tail:
 
     def close(self) -> None:
         self._client.close()
-        self._thread.join(timeout=15)
+        for thread in self._threads:
+            thread.join(timeout=15)
 
-    def _on_event(self, context: object, event: EventData | None) -> None:
-        if event is None:
-            return
-        seen = observed(context.partition_id, event)
+    def _read(self, partition: str) -> None:
+        self._client.receive_batch(
+            self._on_event_batch, partition_id=partition, starting_position="-1", max_batch_size=100, max_wait_time=1
+        )
+
+    def _on_event_batch(self, context: object, batch: list[EventData]) -> None:
+        seen = [observed(context.partition_id, event) for event in batch]
         with self._changed:
-            self._by_device[seen.device].append(seen)
+            for event in seen:
+                self._by_device[event.device].append(event)
             self._changed.notify_all()
