@@ -74,6 +74,7 @@ class Receiver(MessagingHandler):
         if self.receiver or self.cbs_sender:
             return
         if self.request.cbs_token:
+            # Both links get the same name, which is legal: a link name is unique per direction only.
             self.cbs_receiver = event.container.create_receiver(self.connection, "$cbs")
             self.cbs_receiver.flow(1)
             self.cbs_sender = event.container.create_sender(self.connection, "$cbs")

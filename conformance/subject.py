@@ -201,15 +201,28 @@ class Hub:
             raise SubjectFailure(f"events: status {answer.returncode}\n{answer.stderr}")
         return [json.loads(line) for line in answer.stdout.splitlines() if line.strip()]
 
-    def await_record(self, kind: str, telling: str, device: str | None = None, within_secs: float = 6) -> dict:
+    def known_records(self) -> set[str]:
+        """What is on record now; `await_record` can be told to look past it."""
+        return {json.dumps(record, sort_keys=True) for record in self.records()}
+
+    def await_record(
+        self,
+        kind: str,
+        telling: str,
+        device: str | None = None,
+        known: set[str] | None = None,
+        within_secs: float = 6,
+    ) -> dict:
         """The newest record of this kind whose words match `telling` (a case-insensitive regular expression).
 
         The match runs over step, reason, text, expected and found together, so a test states what an operator must be
-        able to learn, not the sentence in which it is said.
+        able to learn, not the sentence in which it is said. Without a device of its own, a case must pass the records that
+        were known before, or an older one would satisfy it.
         """
+        assert device or known is not None, "a record of any device needs `known`"
         deadline = time.monotonic() + within_secs
         while True:
-            records = self.records(device)
+            records = [r for r in self.records(device) if json.dumps(r, sort_keys=True) not in (known or ())]
             for record in reversed(records):
                 words = " ".join(str(record.get(f, "")) for f in ("step", "reason", "text", "expected", "found"))
                 if record.get("kind") == kind and re.search(telling, words, re.IGNORECASE):
