@@ -22,7 +22,7 @@ FREE_PORTS = {"mqtt": 0, "amqp": 0, "https": 0, "amqp-plain": 0, "admin": 0}
 # Every certificate of `ironhub dev` names it, and no name service is needed to find it.
 HOST = "localhost"
 
-STRICT_EXPIRY_FLAGS = ["--sas-clock-skew-secs", "0", "--sas-expiry-grace-secs", "0"]
+STRICT_EXPIRY_FLAGS = ["--set", "limits.sas_clock_skew_secs=0", "--set", "limits.sas_expiry_grace_secs=0"]
 
 START_TIMEOUT_SECS = 30
 STOP_TIMEOUT_SECS = 20

@@ -131,10 +131,10 @@ def test_retain_becomes_a_property(device, tail):
 
 def test_property_bag_forms_of_the_other_clients(device, tail):
     bags = {
-        # A trailing slash, an encoded and a raw dollar sign, lower-case hexadecimal digits, a bare key, a plus sign.
+        # A trailing slash, an encoded and a raw dollar sign, lower-case hexadecimal digits, an empty value, a plus sign (raw, it is a wildcard).
         "%24.mid=m%2F1&a=b/": ("m/1", {"a": "b"}),
         "$.mid=m2&x=%c3%bc": ("m2", {"x": "ü"}),
-        "plus=1+1": (None, {"plus": "1+1"}),
+        "plus=1%2B1": (None, {"plus": "1+1"}),
         "empty=": (None, {"empty": ""}),
     }
     with device.connected() as peer:
