@@ -1,0 +1,133 @@
+//! The devices of a benchmark: their names, keys and topics, and their creation through the bulk call of the service API.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::service::{Service, ServiceConnection};
+use crate::token::Signer;
+
+/// Most devices that one bulk call takes.
+const BULK_DEVICES_MAX: usize = 100;
+
+/// Connections that load at the same time; the server has two cores at most, one of them for us.
+const LOADERS: usize = 4;
+
+/// The device of a number.
+pub(crate) fn id(device: usize) -> String {
+    format!("device-{device:07}")
+}
+
+/// Where it sends telemetry.
+pub(crate) fn topic(device: usize) -> String {
+    format!("devices/{}/messages/events/", id(device))
+}
+
+/// A token that it makes with its own key.
+pub(crate) fn token(host: &str, device: usize, expiry_epoch_secs: u64) -> String {
+    let resource = format!("{host}/devices/{}", id(device));
+    Signer::device(&key(device, Slot::Primary)).token(&resource, expiry_epoch_secs)
+}
+
+/// Creates devices 0 to `count`.
+pub(crate) async fn create(service: &Service, count: usize) -> Result<(), Failure> {
+    let mut loaders = tokio::task::JoinSet::new();
+    for loader in 0..LOADERS {
+        let mut connection = service.connect().await?;
+        loaders.spawn(async move {
+            let starts = (0..count).step_by(BULK_DEVICES_MAX).skip(loader).step_by(LOADERS);
+            for start in starts {
+                create_some(&mut connection, start..count.min(start + BULK_DEVICES_MAX)).await?;
+            }
+            Ok(())
+        });
+    }
+    while let Some(result) = loaders.join_next().await {
+        result.map_err(|error| Failure::environment("a loader ended", error))??;
+    }
+    Ok(())
+}
+
+async fn create_some(
+    connection: &mut ServiceConnection,
+    devices: std::ops::Range<usize>,
+) -> Result<(), Failure> {
+    let entries: Vec<Entry> = devices.map(Entry::new).collect();
+    let body = serde_json::to_string(&entries)
+        .map_err(|error| Failure::environment("writing a bulk call", error))?;
+    connection.post("/devices?api-version=2021-04-12", body).await
+}
+
+/// A line of the bulk call (`ExportImportDevice`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    id: String,
+    import_mode: &'static str,
+    status: &'static str,
+    authentication: Authentication,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Authentication {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    symmetric_key: SymmetricKey,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SymmetricKey {
+    primary_key: String,
+    secondary_key: String,
+}
+
+impl Entry {
+    fn new(device: usize) -> Self {
+        Self {
+            id: id(device),
+            import_mode: "createOrUpdate",
+            status: "enabled",
+            authentication: Authentication {
+                kind: "sas",
+                symmetric_key: SymmetricKey {
+                    primary_key: STANDARD.encode(key(device, Slot::Primary)),
+                    secondary_key: STANDARD.encode(key(device, Slot::Secondary)),
+                },
+            },
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Primary = 1,
+    Secondary = 2,
+}
+
+/// Keys are derived from the number: a generator that holds a million of them has nothing to remember. Each is 32 bytes that
+/// do not compress, as real ones.
+fn key(device: usize, slot: Slot) -> Vec<u8> {
+    let seed = hmac::Key::new(hmac::HMAC_SHA256, b"devices of a benchmark");
+    let tag = hmac::sign(&seed, format!("{device}/{}", slot as u8).as_bytes());
+    tag.as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_as_the_service_api_wants_it() {
+        let entry = serde_json::to_value(Entry::new(7)).unwrap();
+        assert_eq!(entry["id"], "device-0000007");
+        assert_eq!(entry["importMode"], "createOrUpdate");
+        assert_eq!(entry["authentication"]["type"], "sas");
+        let keys = &entry["authentication"]["symmetricKey"];
+        assert_eq!(keys["primaryKey"].as_str().unwrap().len(), 44);
+        assert_ne!(keys["primaryKey"], keys["secondaryKey"]);
+    }
+}

@@ -1,0 +1,66 @@
+//! The measurements: each puts one server under one kind of load and records what it cost.
+
+pub(crate) mod connects;
+pub(crate) mod idle;
+pub(crate) mod load;
+pub(crate) mod paced;
+pub(crate) mod registry;
+pub(crate) mod storm;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::client::{self, Client};
+use crate::endpoint::Endpoint;
+use crate::failure::Failure;
+
+/// Clients that publish.
+const PUBLISHERS: usize = 100;
+
+/// A server is under load for so long before it counts.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Connects that run at the same time where their number is not what is measured.
+const CONNECTS_AT_ONCE: usize = 32;
+
+/// Connects devices 0 to `count`, all of which have to be let in.
+async fn connect_all(endpoint: &Arc<Endpoint>, count: usize) -> Result<Vec<Client>, Failure> {
+    let gate = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for device in 0..count {
+        let (endpoint, gate) = (Arc::clone(endpoint), Arc::clone(&gate));
+        tasks.spawn(async move {
+            let _permit = gate.acquire().await;
+            client::connect(&endpoint, device).await
+        });
+    }
+    let mut clients = Vec::with_capacity(count);
+    while let Some(result) = tasks.join_next().await {
+        let connected = result.map_err(|error| Failure::environment("a client ended", error))?;
+        let refused = |refused| Failure::server(endpoint.name, format!("a client is refused: {refused}"));
+        clients.push(connected.map_err(refused)?);
+    }
+    Ok(clients)
+}
+
+/// Waits while the clients of a round work; the first of them that ends, ends the round.
+async fn work_for(
+    time: Duration,
+    clients: &mut JoinSet<Result<(), String>>,
+    endpoint: &Endpoint,
+) -> Result<(), Failure> {
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        Some(ended) = clients.join_next() => {
+            let why = match ended {
+                Ok(Ok(())) => "it stopped".to_owned(),
+                Ok(Err(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            Err(Failure::server(endpoint.name, format!("a client broke off: {why}")))
+        }
+    }
+}

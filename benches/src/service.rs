@@ -1,0 +1,124 @@
+//! The service API of a hub, as far as a benchmark needs it: bulk calls over connections that stay open.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::Body as _;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::failure::Failure;
+use crate::subject::NAME;
+
+/// How much of a refusal is shown.
+const REFUSAL_BYTES_MAX: usize = 500;
+
+/// How often a call that is throttled is made again, and after how long.
+const THROTTLED_TRIES_MAX: usize = 100;
+const THROTTLED_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Where the service API is, and a token for it.
+pub(crate) struct Service {
+    /// HTTPS.
+    pub(crate) address: SocketAddr,
+    /// The hub.
+    pub(crate) host: String,
+    /// Its name in the certificate.
+    pub(crate) server_name: ServerName<'static>,
+    /// How TLS is spoken.
+    pub(crate) tls: Arc<ClientConfig>,
+    /// Of the owner.
+    pub(crate) token: String,
+}
+
+/// One connection.
+pub(crate) struct ServiceConnection {
+    sender: SendRequest<String>,
+    host: String,
+    token: String,
+}
+
+impl Service {
+    /// Opens a connection. Its task ends with it.
+    pub(crate) async fn connect(&self) -> Result<ServiceConnection, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("HTTPS: {error}"));
+        let socket = TcpStream::connect(self.address)
+            .await
+            .map_err(|error| failed(&error))?;
+        socket.set_nodelay(true).map_err(|error| failed(&error))?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(self.server_name.clone(), socket)
+            .await
+            .map_err(|error| failed(&error))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(&error))?;
+        // How the connection ends shows in the call that it breaks.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(ServiceConnection {
+            sender,
+            host: self.host.clone(),
+            token: self.token.clone(),
+        })
+    }
+}
+
+impl ServiceConnection {
+    /// Makes a call that has to succeed; waits when the hub asks for it.
+    pub(crate) async fn post(&mut self, path: &str, body: String) -> Result<(), Failure> {
+        for _ in 0..THROTTLED_TRIES_MAX {
+            let (status, text) = self.send(path, body.clone()).await?;
+            match status {
+                StatusCode::OK => return Ok(()),
+                StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(THROTTLED_PAUSE).await,
+                _ => return Err(Failure::server(NAME, format!("POST {path}: {status} {text}"))),
+            }
+        }
+        Err(Failure::server(
+            NAME,
+            format!("POST {path}: throttled without end"),
+        ))
+    }
+
+    async fn send(&mut self, path: &str, body: String) -> Result<(StatusCode, String), Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("POST {path}: {error}"));
+        let request = Request::post(path)
+            .header(HOST, &self.host)
+            .header(AUTHORIZATION, &self.token)
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .body(body)
+            .map_err(|error| failed(&error))?;
+        self.sender.ready().await.map_err(|error| failed(&error))?;
+        let response = self
+            .sender
+            .send_request(request)
+            .await
+            .map_err(|error| failed(&error))?;
+        let status = response.status();
+        let text = read(response).await.map_err(|error| failed(&error))?;
+        Ok((status, text))
+    }
+}
+
+/// Reads a body to its end, which frees the connection for the next call; keeps its beginning.
+async fn read(response: Response<hyper::body::Incoming>) -> Result<String, hyper::Error> {
+    let mut body = response.into_body();
+    let mut text = String::new();
+    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        if let Ok(bytes) = frame?.into_data() {
+            let rest = REFUSAL_BYTES_MAX.saturating_sub(text.len()).min(bytes.len());
+            let shown = bytes.get(..rest).unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{}", String::from_utf8_lossy(shown));
+        }
+    }
+    Ok(text)
+}
