@@ -37,16 +37,26 @@ impl Mosquitto {
         let configuration_file = folder.join("mosquitto.conf");
         std::fs::write(&configuration_file, configuration(address, tls, &password_file))
             .map_err(|error| Failure::environment("writing mosquitto.conf", error))?;
+        let complaints_file = folder.join("mosquitto.stderr");
+        let complaints = std::fs::File::create(&complaints_file)
+            .map_err(|error| Failure::environment("writing mosquitto.stderr", error))?;
         let started = clock::now();
         let child = Command::new("/usr/sbin/mosquitto")
             .arg("-c")
             .arg(&configuration_file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(complaints)
             .spawn()
             .map_err(|error| Failure::environment("starting mosquitto (install it first)", error))?;
         let mut process = Process::new(NAME, child);
-        wait_until_it_listens(&mut process, address)?;
+        if let Err(failure) = wait_until_it_listens(&mut process, address) {
+            eprint!(
+                "{}",
+                std::fs::read_to_string(&complaints_file).unwrap_or_default()
+            );
+            return Err(failure);
+        }
         let start = started.elapsed();
         let endpoint = Endpoint {
             name: NAME,

@@ -122,3 +122,72 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<String, hyper
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use rustls::ServerConfig;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// Asks for patience, then takes the call, then refuses.
+    async fn serve_one_connection(listener: TcpListener, acceptor: TlsAcceptor) {
+        let (socket, _) = listener.accept().await.unwrap();
+        let stream = acceptor.accept(socket).await.unwrap();
+        let calls = AtomicUsize::new(0);
+        let answer = service_fn(|request: Request<Incoming>| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(request.headers()[AUTHORIZATION], "token");
+            assert_eq!(request.uri(), "/devices?api-version=2021-04-12");
+            async move {
+                assert_eq!(read(Response::new(request.into_body())).await.unwrap(), "[]");
+                let status = [429, 200, 400][call];
+                Response::builder().status(status).body("because".to_owned())
+            }
+        });
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), answer)
+            .await;
+    }
+
+    #[tokio::test]
+    async fn calls_over_one_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = crate::certificate::make(folder.path()).unwrap();
+        let certificate = CertificateDer::from_pem_file(&files.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = Service {
+            address: listener.local_addr().unwrap(),
+            host: files.server_name.clone(),
+            server_name: crate::endpoint::server_name(&files.server_name).unwrap(),
+            tls: crate::endpoint::tls(&files.ca).unwrap(),
+            token: "token".to_owned(),
+        };
+        tokio::spawn(serve_one_connection(
+            listener,
+            TlsAcceptor::from(Arc::new(config)),
+        ));
+        let mut connection = service.connect().await.unwrap();
+        let path = "/devices?api-version=2021-04-12";
+        connection.post(path, "[]".to_owned()).await.unwrap();
+        let refusal = connection.post(path, "[]".to_owned()).await.unwrap_err();
+        assert!(
+            refusal.to_string().ends_with("400 Bad Request because"),
+            "{refusal}"
+        );
+    }
+}

@@ -165,3 +165,61 @@ fn loopback(port: Option<u16>) -> Result<SocketAddr, Failure> {
     port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .ok_or_else(|| Failure::server(NAME, "it does not listen for MQTT and HTTPS"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn program(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("program");
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_announcement_becomes_a_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = crate::certificate::make(folder.path()).unwrap().ca;
+        let announcement = serde_json::json!({
+            "hostName": "hub1.example", "aliases": [], "caFile": ca, "dataDir": folder.path(), "pid": 1,
+            "ports": {"mqtt": 1883, "amqp": null, "https": 4430, "amqpPlain": null, "admin": 5},
+            "serviceConnectionString":
+                "HostName=hub1.example;SharedAccessKeyName=iothubowner;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
+        });
+        let program = program(folder.path(), &format!("echo '{announcement}'\nexec sleep 60"));
+        let ironhub = Ironhub::start(&program, folder.path()).unwrap();
+        let endpoint = ironhub.running.endpoint();
+        assert_eq!(endpoint.address.port(), 1883);
+        assert_eq!(ironhub.service.address.port(), 4430);
+        assert_eq!(ironhub.tls_files.key, folder.path().join("tls/server.pem"));
+        let login = endpoint.login(5);
+        assert_eq!(login.client_id, "device-0000005");
+        assert_eq!(
+            login.username,
+            "hub1.example/device-0000005/?api-version=2021-04-12"
+        );
+        assert!(
+            login
+                .password
+                .starts_with("SharedAccessSignature sr=hub1.example&sig=")
+        );
+        assert!(login.password.ends_with("&skn=iothubowner"));
+        let own = ironhub.with_device_keys().login(5).password;
+        assert!(own.starts_with("SharedAccessSignature sr=hub1.example%2Fdevices%2Fdevice-0000005&sig="));
+        ironhub.running.stop().unwrap();
+    }
+
+    #[test]
+    fn a_program_that_ends_early_is_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = program(folder.path(), "exit 3");
+        let failure = Ironhub::start(&program, folder.path()).err().unwrap();
+        assert!(
+            failure
+                .to_string()
+                .starts_with("Ironhub: it does not announce itself")
+        );
+    }
+}
