@@ -22,8 +22,9 @@ pub(crate) const PACKET_BYTES_MAX: usize = 256;
 /// Longer than any measurement: pings are not what is measured.
 const KEEP_ALIVE_SECS: u16 = 1_000;
 
-/// After this a client that is not let in counts as refused.
-const CONNECT_SECS_MAX: u64 = 60;
+/// After this a client that is not let in counts as refused. Long enough for the retransmissions of TCP to a server whose queue
+/// of new connections is full: those are slow, not refused.
+const CONNECT_SECS_MAX: u64 = 120;
 
 /// Source addresses that clients are spread over, 127.0.0.1 and up: one has some 28,000 ports, and those of closed connections
 /// are blocked for a minute.

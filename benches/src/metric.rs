@@ -27,7 +27,9 @@ pub(crate) enum Metric {
     DeviceKeyConnectsPerCpu,
     /// Clients of a storm that were not let in.
     StormRefused,
-    /// First TCP packet to last CONNACK of a storm.
+    /// Beginning of a storm to the CONNACK of its median client.
+    StormMedianSecs,
+    /// The same for its last client.
     StormSecs,
     /// Start to ready, with a small registry.
     SmallStartMillis,
@@ -70,6 +72,7 @@ impl Metric {
             Self::ConnectRate => ("connects", "1/s", 0),
             Self::DeviceKeyConnectsPerCpu => ("connects per CPU second, own keys", "1/s", 0),
             Self::StormRefused => ("storm: refused", "clients", 0),
+            Self::StormMedianSecs => ("storm: until half are in", "s", 2),
             Self::StormSecs => ("storm: until the last is in", "s", 2),
             Self::SmallStartMillis => ("small registry: start to ready", "ms", 1),
             Self::LargeStartMillis => ("large registry: start to ready", "ms", 1),
@@ -99,6 +102,7 @@ impl Metric {
             | Self::PacedMedian
             | Self::ConnectRate
             | Self::DeviceKeyConnectsPerCpu
+            | Self::StormMedianSecs
             | Self::SmallStartMillis
             | Self::SmallConnectMillis
             | Self::LargeConnectMillis => target(None, None, None),

@@ -92,7 +92,9 @@ fn spawn(program: &Path, data_dir: &Path) -> Result<std::process::Child, Failure
         .arg("dev")
         .arg("--data")
         .arg(data_dir)
-        .args(["--output", "json"]);
+        .args(["--output", "json"])
+        // The peer logs nothing either; what goes wrong is still to be seen.
+        .args(["--log-level", "warn"]);
     for port in [
         "--mqtt-port",
         "--amqp-port",

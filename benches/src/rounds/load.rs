@@ -25,7 +25,7 @@ pub(crate) async fn measure(running: &Running, time: Duration, report: &mut Repo
     let endpoint = running.endpoint();
     let acknowledged = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
-    for (device, client) in connect_all(endpoint, PUBLISHERS).await?.into_iter().enumerate() {
+    for (device, client) in connect_all(endpoint, PUBLISHERS).await? {
         clients.spawn(publish(client, Publisher::new(device), Arc::clone(&acknowledged)));
     }
     work_for(WARM_UP, &mut clients, endpoint).await?;

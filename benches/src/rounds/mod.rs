@@ -26,22 +26,22 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Connects that run at the same time where their number is not what is measured.
 const CONNECTS_AT_ONCE: usize = 32;
 
-/// Connects devices 0 to `count`, all of which have to be let in.
-async fn connect_all(endpoint: &Arc<Endpoint>, count: usize) -> Result<Vec<Client>, Failure> {
+/// Connects devices 0 to `count`, all of which have to be let in; gives each with its number, in the order they were let in.
+async fn connect_all(endpoint: &Arc<Endpoint>, count: usize) -> Result<Vec<(usize, Client)>, Failure> {
     let gate = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
     let mut tasks = JoinSet::new();
     for device in 0..count {
         let (endpoint, gate) = (Arc::clone(endpoint), Arc::clone(&gate));
         tasks.spawn(async move {
             let _permit = gate.acquire().await;
-            client::connect(&endpoint, device).await
+            (device, client::connect(&endpoint, device).await)
         });
     }
     let mut clients = Vec::with_capacity(count);
     while let Some(result) = tasks.join_next().await {
-        let connected = result.map_err(|error| Failure::environment("a client ended", error))?;
+        let (device, connected) = result.map_err(|error| Failure::environment("a client ended", error))?;
         let refused = |refused| Failure::server(endpoint.name, format!("a client is refused: {refused}"));
-        clients.push(connected.map_err(refused)?);
+        clients.push((device, connected.map_err(refused)?));
     }
     Ok(clients)
 }

@@ -32,7 +32,7 @@ pub(crate) async fn measure(running: &Running, time: Duration, report: &mut Repo
     let counts = Arc::new(AtomicBool::new(false));
     let (latencies, mut measured) = mpsc::unbounded_channel();
     let mut clients = JoinSet::new();
-    for (device, client) in connect_all(endpoint, PUBLISHERS).await?.into_iter().enumerate() {
+    for (device, client) in connect_all(endpoint, PUBLISHERS).await? {
         let pace = Pace::of(device);
         let counter = Counter {
             counts: Arc::clone(&counts),

@@ -9,7 +9,7 @@ use crate::client;
 use crate::clock;
 use crate::failure::Failure;
 use crate::metric::Metric;
-use crate::report::Report;
+use crate::report::{Report, quantile};
 use crate::running::Running;
 
 /// Connects so many clients, drops them all, and connects them all at once.
@@ -23,14 +23,21 @@ pub(crate) async fn measure(
     let mut tasks = JoinSet::new();
     for device in 0..connections {
         let endpoint = Arc::clone(running.endpoint());
-        tasks.spawn(async move { client::connect(&endpoint, device).await });
+        tasks.spawn(async move {
+            let client = client::connect(&endpoint, device).await?;
+            Ok::<_, client::Refused>((client, start.elapsed()))
+        });
     }
     let mut clients = Vec::with_capacity(connections);
+    let mut sorted = Vec::with_capacity(connections);
     let mut refused = 0_usize;
     let mut first_refusal = None;
     while let Some(result) = tasks.join_next().await {
         match result.map_err(|error| Failure::environment("a client ended", error))? {
-            Ok(client) => clients.push(client),
+            Ok((client, time)) => {
+                clients.push(client);
+                sorted.push(time);
+            }
             Err(why) => {
                 refused += 1;
                 first_refusal.get_or_insert(why);
@@ -41,6 +48,11 @@ pub(crate) async fn measure(
         eprintln!("  {:<10} the first refusal: {why}", running.name());
     }
     report.record(running.name(), Metric::StormRefused, refused as f64);
-    report.record(running.name(), Metric::StormSecs, start.elapsed().as_secs_f64());
+    sorted.sort_unstable();
+    for (metric, share) in [(Metric::StormMedianSecs, 0.5), (Metric::StormSecs, 1.0)] {
+        if let Some(time) = quantile(&sorted, share) {
+            report.record(running.name(), metric, time.as_secs_f64());
+        }
+    }
     Ok(())
 }
