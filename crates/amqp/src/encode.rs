@@ -89,12 +89,11 @@ pub(crate) fn fixed(out: &mut Vec<u8>, code: u8, bytes: &[u8]) {
 
 /// The narrow form up to 255 bytes, the wide one above; values of over 4 GiB do not occur.
 fn variable(out: &mut Vec<u8>, narrow: u8, bytes: &[u8]) {
-    match u8::try_from(bytes.len()) {
-        Ok(length) => out.extend_from_slice(&[narrow, length]),
-        Err(_) => {
-            out.push(narrow + 0x10);
-            out.extend_from_slice(&length_of(bytes.len()).to_be_bytes());
-        }
+    if let Ok(length) = u8::try_from(bytes.len()) {
+        out.extend_from_slice(&[narrow, length]);
+    } else {
+        out.push(narrow + 0x10);
+        out.extend_from_slice(&length_of(bytes.len()).to_be_bytes());
     }
     out.extend_from_slice(bytes);
 }
@@ -133,7 +132,7 @@ pub(crate) fn begin_compound(out: &mut Vec<u8>, code: u8) -> usize {
 }
 
 /// Fills size and count in.
-pub(crate) fn finish_compound(out: &mut Vec<u8>, start: usize, count: usize) {
+pub(crate) fn finish_compound(out: &mut [u8], start: usize, count: usize) {
     let size = length_of(out.len() - start - 4);
     if let Some(room) = out.get_mut(start..start + 8) {
         let (size_room, count_room) = room.split_at_mut(4);

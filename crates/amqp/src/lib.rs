@@ -12,6 +12,10 @@ pub mod decode;
 pub mod encode;
 pub mod frame;
 #[cfg(feature = "fuzzing")]
+#[allow(
+    clippy::missing_panics_doc,
+    reason = "a fuzz target panics when it has found something"
+)]
 pub mod fuzzing;
 pub mod message;
 pub mod performative;

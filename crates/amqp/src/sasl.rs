@@ -80,7 +80,7 @@ impl Challenge {
     /// Appends the frame's body.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode::described_list(out, CHALLENGE, |fields| {
-            encode::binary(fields.item(), &self.challenge)
+            encode::binary(fields.item(), &self.challenge);
         });
     }
 }
@@ -102,7 +102,7 @@ impl Response {
     /// Appends the frame's body.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode::described_list(out, RESPONSE, |fields| {
-            encode::binary(fields.item(), &self.response)
+            encode::binary(fields.item(), &self.response);
         });
     }
 }

@@ -147,7 +147,9 @@ impl Value {
             Self::Symbol(text) => encode::symbol(out, text),
             Self::List(values) => {
                 let start = encode::begin_compound(out, 0xd0);
-                values.iter().for_each(|value| value.encode(out));
+                for value in values {
+                    value.encode(out);
+                }
                 encode::finish_compound(out, start, values.len());
             }
             Self::Map(pairs) => {

@@ -8,6 +8,10 @@ pub mod packet;
 pub mod server;
 
 #[cfg(feature = "fuzzing")]
+#[allow(
+    clippy::missing_panics_doc,
+    reason = "a fuzz target panics when it has found something"
+)]
 pub mod fuzzing;
 
 mod reader;

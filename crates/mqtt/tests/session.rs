@@ -1,5 +1,11 @@
 //! Two peers in virtual time: a client that writes packets, the server's session that reads them in any chunks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::unchecked_time_subtraction,
+    reason = "helpers of tests"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +53,9 @@ fn publish(packet_id: u16) -> Packet<'static> {
 
 fn bytes(packets: &[Packet<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
-    packets.iter().for_each(|packet| packet.encode(&mut out));
+    for packet in packets {
+        packet.encode(&mut out);
+    }
     out
 }
 

@@ -293,17 +293,17 @@ fn listen(config: &Config, tls: &Identity, app: &Arc<App>, drain: &Drain) -> Res
     if let Some(bound) = bound_amqp.first() {
         app.amqp_port.get_or_init(|| bound.address.port());
     }
-    spawn(bound_mqtt, accept("mqtt", Some(&raw_tls)), app, mqtt::serve);
-    spawn(bound_amqp, accept("amqp", Some(&raw_tls)), app, amqp::serve);
-    spawn(bound_https, accept("https", Some(&https_tls)), app, http::serve);
-    spawn(bound_plain, accept("amqp", None), app, amqp::serve);
-    spawn(bound_admin, accept("admin", None), app, admin::serve);
+    spawn(bound_mqtt, &accept("mqtt", Some(&raw_tls)), app, mqtt::serve);
+    spawn(bound_amqp, &accept("amqp", Some(&raw_tls)), app, amqp::serve);
+    spawn(bound_https, &accept("https", Some(&https_tls)), app, http::serve);
+    spawn(bound_plain, &accept("amqp", None), app, amqp::serve);
+    spawn(bound_admin, &accept("admin", None), app, admin::serve);
     Ok(all)
 }
 
 fn spawn<F>(
     bound: Vec<Bound>,
-    accept: Accept,
+    accept: &Accept,
     app: &Arc<App>,
     handle: impl Fn(crate::listen::Arrival, Arc<App>) -> F + Copy + Send + 'static,
 ) where

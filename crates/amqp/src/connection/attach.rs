@@ -96,7 +96,7 @@ impl Connection {
         };
         match refusal {
             Some((condition, description)) => {
-                self.refuse_attach(id, &attach, Error::new(condition, description))
+                self.refuse_attach(id, &attach, Error::new(condition, description));
             }
             None => self.events.push_back(Event::Attached(id, Box::new(attach))),
         }

@@ -41,7 +41,7 @@ impl Connection {
                     code: code as u8,
                     additional_data: None,
                 }
-                .encode(out)
+                .encode(out);
             });
             self.phase = if code == SaslCode::Ok {
                 Phase::SecondHeader

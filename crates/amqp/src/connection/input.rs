@@ -143,9 +143,9 @@ impl Connection {
                 self.write(0, |out| Close { error: None }.encode(out));
                 self.sent = now;
                 let channels: Vec<u16> = self.sessions.keys().copied().collect();
-                channels
-                    .into_iter()
-                    .for_each(|channel| self.drop_links(channel, error.as_ref()));
+                for channel in channels {
+                    self.drop_links(channel, error.as_ref());
+                }
                 self.sessions.clear();
                 self.phase = Phase::Closed;
                 self.events.push_back(Event::Closed(error));
@@ -159,7 +159,7 @@ impl Connection {
         };
         let ending = session.ending;
         match performative {
-            Performative::End(End { error }) => self.take_end(channel, error),
+            Performative::End(End { error }) => self.take_end(channel, error.as_ref()),
             // We have ended it; what comes before the peer's end is late.
             _ if ending => {}
             Performative::Attach(attach) => self.take_attach(channel, attach),
@@ -208,8 +208,8 @@ impl Connection {
         Ok(())
     }
 
-    fn take_end(&mut self, channel: u16, error: Option<Error>) {
-        self.drop_links(channel, error.as_ref());
+    fn take_end(&mut self, channel: u16, error: Option<&Error>) {
+        self.drop_links(channel, error);
         if let Some(session) = self.sessions.remove(&channel)
             && !session.ending
         {
@@ -302,7 +302,7 @@ impl Connection {
                 closed,
                 error: None,
             }
-            .encode(out)
+            .encode(out);
         });
         let id = LinkId {
             channel,

@@ -250,7 +250,7 @@ impl Connection {
                 closed: true,
                 error,
             }
-            .encode(out)
+            .encode(out);
         });
     }
 }

@@ -45,6 +45,10 @@ const NAMES: [(&str, u64); 9] = [
 
 /// The body of an AMQP frame, but for the payload of a transfer.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives on the stack while a frame is taken, never in a collection"
+)]
 pub enum Performative {
     /// Opens a connection.
     Open(Open),
@@ -124,7 +128,7 @@ fn symbols(fields: &mut Fields<'_>) -> Result<Vec<String>, DecodeError> {
 fn put_symbols(fields: &mut encode::Fields<'_>, symbols: &[String]) {
     let symbols = Some(symbols).filter(|symbols| !symbols.is_empty());
     fields.optional(symbols, |out, symbols| {
-        encode::symbols(out, symbols.iter().map(String::as_str))
+        encode::symbols(out, symbols.iter().map(String::as_str));
     });
 }
 

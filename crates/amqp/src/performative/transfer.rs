@@ -9,6 +9,7 @@ pub(super) const CODE: u64 = 0x14;
 
 /// Carries a part of a message; its bytes follow in the frame.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "the standard has these fields")]
 pub struct Transfer {
     /// The link.
     pub handle: u32,

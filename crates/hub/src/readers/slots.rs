@@ -264,7 +264,8 @@ mod tests {
         let _third = take(&slots, "c", Some(7)).unwrap();
         assert!(
             second
-                .poll_displaced()
+                .1
+                .try_recv()
                 .unwrap()
                 .to_string()
                 .starts_with("New receiver 'c' with higher epoch of '7'")

@@ -109,7 +109,7 @@ impl Telemetry {
         let identity = sender.proof.identity();
         let stamp = Stamp {
             device: identity.device.as_str(),
-            module: identity.module.as_ref().map(|module| module.as_str()),
+            module: identity.module.as_ref().map(crate::identity::ModuleId::as_str),
             auth_method: sender.proof.method().json(),
             generation: sender.proof.generation(),
             model_id: sender.model_id.as_deref(),

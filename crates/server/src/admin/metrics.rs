@@ -1,4 +1,4 @@
-//! Metrics in the OpenMetrics text format. Everything that is counted is counted where it happens, in plain numbers; here they get
+//! Metrics in the `OpenMetrics` text format. Everything that is counted is counted where it happens, in plain numbers; here they get
 //! their names, all in this file.
 
 use std::fmt::Error;

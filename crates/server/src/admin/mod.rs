@@ -21,7 +21,7 @@ use crate::listen::Arrival;
 
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Media type of the OpenMetrics text format, which Prometheus reads.
+/// Media type of the `OpenMetrics` text format, which Prometheus reads.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves one connection.
@@ -86,28 +86,24 @@ fn answer(request: &Request<Incoming>, app: &App) -> Reply {
 
 /// Ready means that telemetry can be acknowledged on every hub.
 fn ready(app: &App) -> Reply {
-    let mut problems = String::new();
+    let mut problems = Vec::new();
     for hub in app.hubs.all() {
         match &*hub.telemetry().log().health().borrow() {
             LogHealth::Writable => {}
-            LogHealth::Full(reason) => {
-                problems.push_str(&format!(
-                    "hub {}: the disk is full, nothing is acknowledged: {reason}\n",
-                    hub.name()
-                ));
-            }
-            LogHealth::Stopped(reason) => {
-                problems.push_str(&format!(
-                    "hub {}: the event log stopped, restart to recover: {reason}\n",
-                    hub.name()
-                ));
-            }
+            LogHealth::Full(reason) => problems.push(format!(
+                "hub {}: the disk is full, nothing is acknowledged: {reason}\n",
+                hub.name()
+            )),
+            LogHealth::Stopped(reason) => problems.push(format!(
+                "hub {}: the event log stopped, restart to recover: {reason}\n",
+                hub.name()
+            )),
         }
     }
     if problems.is_empty() {
         text(StatusCode::OK, "ready\n".to_owned())
     } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, problems)
+        text(StatusCode::SERVICE_UNAVAILABLE, problems.concat())
     }
 }
 

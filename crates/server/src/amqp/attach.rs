@@ -166,7 +166,7 @@ pub(super) fn judge(
 #[derive(Debug)]
 pub(super) struct JudgeError {
     pub(super) error: Error,
-    pub(super) refusal: Option<hub::access::Refusal>,
+    pub(super) refusal: Option<Box<hub::access::Refusal>>,
 }
 
 impl From<Error> for JudgeError {
@@ -179,7 +179,7 @@ impl From<hub::access::Refusal> for JudgeError {
     fn from(refusal: hub::access::Refusal) -> Self {
         Self {
             error: fault::of_refusal(&refusal),
-            refusal: Some(refusal),
+            refusal: Some(Box::new(refusal)),
         }
     }
 }

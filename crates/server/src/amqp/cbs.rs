@@ -56,9 +56,8 @@ pub(super) fn demand(request: &Request) -> Result<Demand<'_>, Answer> {
 
 /// The answer to a put; texts are those that clients know.
 pub(super) fn answer(result: &Result<Grant, Refusal>) -> Answer {
-    let refusal = match result {
-        Ok(_) => return Answer::ok(amqp::value::Value::Null),
-        Err(refusal) => refusal,
+    let Err(refusal) = result else {
+        return Answer::ok(amqp::value::Value::Null);
     };
     match (refusal.reason, refusal.step(), refusal.code()) {
         (Reason::SignatureMismatch, ..) => Answer::failed(

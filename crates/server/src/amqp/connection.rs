@@ -354,22 +354,19 @@ impl Connection {
                 }));
             }
             Err(JudgeError { error, refusal }) => {
-                self.refuse_attach(link, &attach, error, refusal.as_ref());
+                self.refuse_attach(link, &attach, error, refusal.as_deref());
             }
         }
     }
 
     fn refuse_attach(&mut self, link: LinkId, attach: &Attach, error: Error, refusal: Option<&Refusal>) {
-        match refusal {
-            Some(refusal) => self.refused(refusal),
-            None => {
-                let text = error
-                    .description
-                    .clone()
-                    .unwrap_or_else(|| error.condition.clone());
-                let outcome = Outcome::new(Kind::Refused, "attach", "link_refused", text);
-                self.app.records.leave(self.origin.clone(), outcome);
-            }
+        if let Some(refusal) = refusal {
+            self.refused(refusal);
+        } else {
+            let text = error.description.clone();
+            let text = text.unwrap_or_else(|| error.condition.clone());
+            let outcome = Outcome::new(Kind::Refused, "attach", "link_refused", text);
+            self.app.records.leave(self.origin.clone(), outcome);
         }
         self.machine.refuse_attach(link, attach, error);
     }
@@ -651,7 +648,9 @@ impl Connection {
             .iter()
             .filter(|(_, node)| matches!(node, Node::Reader(_)));
         let links: Vec<LinkId> = readers.map(|(link, _)| *link).collect();
-        links.into_iter().for_each(|link| self.pump(link));
+        for link in links {
+            self.pump(link);
+        }
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Ending> {

@@ -82,7 +82,7 @@ fn partition(hub: &Hub, id: &str, info: &PartitionInfo) -> Value {
         ("last_enqueued_offset", text(&last.to_string())),
         (
             "last_enqueued_time_utc",
-            Value::Timestamp(info.last_enqueued.map_or(0, |time| time.as_millis())),
+            Value::Timestamp(info.last_enqueued.map_or(0, hub::clock::Timestamp::as_millis)),
         ),
         ("is_partition_empty", Value::Bool(info.is_empty())),
     ])

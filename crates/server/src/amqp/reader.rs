@@ -83,26 +83,20 @@ impl Reader {
                 break;
             };
             let metric = self.with_metric.then(|| metric(hub, self.partition, record, now));
-            let sent = match StoredEvent::read(&record.bytes) {
-                Some(event) => {
-                    self.prefix.clear();
-                    write_prefix(record, &event, metric, &mut self.prefix);
-                    let pieces = [self.prefix.as_slice(), event.annotations, event.sections];
-                    machine
-                        .send(link, &self.tag.to_be_bytes(), 0, &pieces, self.settled)
-                        .is_ok()
+            if let Some(event) = StoredEvent::read(&record.bytes) {
+                self.prefix.clear();
+                write_prefix(record, &event, metric, &mut self.prefix);
+                let pieces = [self.prefix.as_slice(), event.annotations, event.sections];
+                let tag = self.tag.to_be_bytes();
+                if machine.send(link, &tag, 0, &pieces, self.settled).is_err() {
+                    break;
                 }
-                None => {
-                    tracing::error!(
-                        partition = self.partition.0,
-                        sequence = record.sequence.0,
-                        "a stored event has an unknown form and is not delivered"
-                    );
-                    true
-                }
-            };
-            if !sent {
-                break;
+            } else {
+                tracing::error!(
+                    partition = self.partition.0,
+                    sequence = record.sequence.0,
+                    "a stored event has an unknown form and is not delivered"
+                );
             }
             self.tag = self.tag.wrapping_add(1);
             self.read.pop_front();

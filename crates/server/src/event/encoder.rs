@@ -80,7 +80,7 @@ fn write_properties(system: &SystemProperties<'_>, out: &mut Vec<u8>) {
     encode::described_list(out, message::PROPERTIES, |fields| {
         fields.optional(system.message_id.as_deref(), encode::string);
         fields.optional(system.user_id.as_deref(), |out, text| {
-            encode::binary(out, text.as_bytes())
+            encode::binary(out, text.as_bytes());
         });
         // to, subject, reply-to
         for _ in 0..3 {

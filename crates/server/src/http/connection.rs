@@ -81,15 +81,16 @@ pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
         () = draining.begun() => None,
     };
     drop(stranger);
-    let ended = match ended {
-        Some(ended) => ended,
-        None => tokio::select! {
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        tokio::select! {
             ended = connection.as_mut() => ended,
             () = draining.begun() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-        },
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.address, %error, "HTTPS connection ended");

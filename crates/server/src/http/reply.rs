@@ -45,17 +45,19 @@ pub(crate) fn no_content() -> Reply {
     reply
 }
 
+/// Form A of an error.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Form {
+    message: String,
+    exception_message: String,
+}
+
 /// An error; what belongs in the log goes there, under the same tracking id.
 pub(crate) fn error(error: &Error, tracking: &Tracking) -> Reply {
     let code = error.code();
     if let Some(detail) = error.detail() {
         tracing::warn!(code = code.number(), tracking_id = %tracking.id, detail, "request failed: {}", error.message());
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Form {
-        message: String,
-        exception_message: String,
     }
     let form = Form {
         message: format!("ErrorCode:{};{}", code.name(), error.message()),
@@ -86,7 +88,7 @@ pub(crate) struct Tracking {
 impl Tracking {
     pub(crate) fn new(random: [u8; 16], now: Timestamp) -> Self {
         Self {
-            id: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: format!("{:032x}", u128::from_be_bytes(random)),
             now,
         }
     }

@@ -547,10 +547,10 @@ impl Connection {
         match tokio::time::timeout(WILL_PATIENCE, appended).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(device = %self.guest.address.identity, %error, "a will was not sent")
+                tracing::warn!(device = %self.guest.address.identity, %error, "a will was not sent");
             }
             Err(_) => {
-                tracing::warn!(device = %self.guest.address.identity, "a will waits for room on the disk")
+                tracing::warn!(device = %self.guest.address.identity, "a will waits for room on the disk");
             }
         }
     }

@@ -50,20 +50,20 @@ struct TurnedAway {
 }
 
 impl TurnedAway {
-    fn silently(outcome: Outcome) -> Self {
-        Self { code: None, outcome }
+    fn silently(outcome: Outcome) -> Box<Self> {
+        Box::new(Self { code: None, outcome })
     }
 
-    fn with(code: ConnectCode, outcome: Outcome) -> Self {
-        Self {
+    fn with(code: ConnectCode, outcome: Outcome) -> Box<Self> {
+        Box::new(Self {
             code: Some(code),
             outcome,
-        }
+        })
     }
 
     /// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
     /// (device-mqtt-https.md 3.3).
-    fn refused(refusal: &Refusal) -> Self {
+    fn refused(refusal: &Refusal) -> Box<Self> {
         let code = if refusal.is_passing() || refusal.reason == Reason::IdentityDisabled {
             ConnectCode::ServerUnavailable
         } else {
@@ -140,7 +140,7 @@ impl Admitted {
     }
 }
 
-async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Admitted, TurnedAway> {
+async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Admitted, Box<TurnedAway>> {
     let certificates = stream.peer_certificates();
     let server_name = stream.server_name().map(str::to_owned);
     let mut session = Session::new(Arc::clone(&app.mqtt_limits), app.clock.elapsed());
@@ -157,7 +157,11 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
             "the CONNECT packet cannot be read twice",
         )));
     };
-    let (hub, identity, model_id) = identify(&connect, server_name.as_deref(), origin, app)?;
+    let Claimed {
+        hub,
+        identity,
+        model_id,
+    } = identify(&connect, server_name.as_deref(), origin, app)?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
     let credential = Credential::sas(token).with_certificates(&certificates);
@@ -189,7 +193,7 @@ async fn read_connect(
     session: &mut Session,
     app: &App,
     input: &mut Vec<u8>,
-) -> Result<usize, TurnedAway> {
+) -> Result<usize, Box<TurnedAway>> {
     loop {
         let read = stream.read_buf(input).await.map_err(|error| {
             let text = format!("the connection broke before CONNECT: {error}");
@@ -226,13 +230,20 @@ fn violated(violation: Violation) -> Outcome {
         .advising("Only MQTT 3.1.1 over TLS is served here")
 }
 
+/// Whom a CONNECT claims to be.
+struct Claimed {
+    hub: Arc<Hub>,
+    identity: IdentityId,
+    model_id: Option<Arc<str>>,
+}
+
 /// Hub and identity of a CONNECT, as it claims them.
 fn identify(
     connect: &Connect<'_>,
     server_name: Option<&str>,
     origin: &mut Origin,
     app: &App,
-) -> Result<(Arc<Hub>, IdentityId, Option<Arc<str>>), TurnedAway> {
+) -> Result<Claimed, Box<TurnedAway>> {
     let refuse = |reason: &'static str, text: String, found: &str| {
         let outcome = Outcome::new(Kind::Refused, "parse", reason, text);
         TurnedAway::with(
@@ -285,7 +296,11 @@ fn identify(
             outcome.comparing(expected, connect.client_id),
         ));
     }
-    Ok((hub, identity, username.model_id.as_deref().map(Into::into)))
+    Ok(Claimed {
+        hub,
+        identity,
+        model_id: username.model_id.as_deref().map(Into::into),
+    })
 }
 
 fn identity_of(username: &Username<'_>) -> Result<IdentityId, InvalidId> {
@@ -297,7 +312,7 @@ fn identity_of(username: &Username<'_>) -> Result<IdentityId, InvalidId> {
 }
 
 /// The password, which is a token; an identity with a certificate has none.
-fn password<'a>(connect: &Connect<'a>) -> Result<&'a str, TurnedAway> {
+fn password<'a>(connect: &Connect<'a>) -> Result<&'a str, Box<TurnedAway>> {
     std::str::from_utf8(connect.password.unwrap_or_default()).map_err(|_| {
         let outcome = Outcome::new(
             Kind::Refused,
@@ -310,7 +325,7 @@ fn password<'a>(connect: &Connect<'a>) -> Result<&'a str, TurnedAway> {
 }
 
 /// A will may only be telemetry of the client itself (device-mqtt-https.md 4.5).
-fn own_will(will: Option<&Will<'_>>, identity: &IdentityId) -> Result<Option<OwnedWill>, TurnedAway> {
+fn own_will(will: Option<&Will<'_>>, identity: &IdentityId) -> Result<Option<OwnedWill>, Box<TurnedAway>> {
     let Some(will) = will else {
         return Ok(None);
     };
@@ -337,7 +352,7 @@ async fn session_of(
     connect: &Connect<'_>,
     proof: &Authenticated,
     app: &App,
-) -> Result<Option<Subscriptions>, TurnedAway> {
+) -> Result<Option<Subscriptions>, Box<TurnedAway>> {
     let stored = match app.sessions.load(proof).await {
         Ok(Some(_)) if connect.clean_session => app.sessions.forget(proof).await.map(|()| None),
         other => other,

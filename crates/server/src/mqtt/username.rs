@@ -143,6 +143,7 @@ mod tests {
         )
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "shortens the table below")]
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
     }

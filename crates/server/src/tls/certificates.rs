@@ -38,11 +38,11 @@ pub enum CertificateError {
 
 /// A certificate chain with its key.
 #[derive(Debug, Clone)]
-pub struct Identity(Arc<CertifiedKey>);
+pub(crate) struct Identity(Arc<CertifiedKey>);
 
 impl Identity {
     /// Loads a chain, leaf first, and the key of its leaf.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
+    pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         let file = |what, path: &Path, reason: String| CertificateError::File {
             what,
             path: path.into(),
@@ -74,7 +74,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// What every TLS listener uses: TLS 1.2 and 1.3, a client certificate asked for but not required, stateless session tickets.
-pub fn config(identity: Identity, alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
+pub(crate) fn config(identity: Identity, alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
     let provider = provider();
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?

@@ -8,5 +8,6 @@ mod certificates;
 mod client_certificate;
 mod stream;
 
-pub use certificates::{CertificateError, Identity, config};
-pub use stream::{HandshakeError, TlsStream};
+pub use certificates::CertificateError;
+pub(crate) use certificates::{Identity, config};
+pub(crate) use stream::{HandshakeError, TlsStream};

@@ -41,7 +41,7 @@ thread_local! {
 
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// The peer does not speak TLS as it should, or nothing in common.
     #[error("TLS handshake failed: {0}")]
     Tls(#[from] rustls::Error),
@@ -69,7 +69,7 @@ impl HandshakeError {
 }
 
 /// The server's side of a TLS connection over TCP.
-pub struct TlsStream {
+pub(crate) struct TlsStream {
     tcp: TcpStream,
     tls: Box<UnbufferedServerConnection>,
     server_name: Option<Box<str>>,
@@ -87,7 +87,7 @@ pub struct TlsStream {
 
 impl TlsStream {
     /// Performs the handshake. Without a deadline of its own: the caller sets one.
-    pub async fn accept(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
+    pub(crate) async fn accept(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
         let mut stream = Self {
             tcp,
             tls: Box::new(UnbufferedServerConnection::new(config)?),
@@ -107,22 +107,17 @@ impl TlsStream {
     }
 
     /// The name that the client asked for (SNI).
-    pub fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 
     /// The certificates of the client, leaf first, whose key it proved to hold. Their trust is not decided here.
-    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()
     }
 
-    /// The TLS version and cipher suite, for the record.
-    pub fn protocol(&self) -> Option<rustls::ProtocolVersion> {
-        self.tls.protocol_version()
-    }
-
     /// The peer is known now: reads may be larger.
-    pub fn lift_stranger_limit(&mut self) {
+    pub(crate) fn lift_stranger_limit(&mut self) {
         self.read_bytes_max = READ_BYTES_MAX;
     }
 
@@ -325,7 +320,9 @@ impl AsyncWrite for TlsStream {
         ready!(self.poll_send(context))?;
         // A second call finds the alert sent and queues nothing.
         if !self.tls.is_handshaking() {
-            let queued = self.encrypt_and_send(context, |traffic, room| traffic.queue_close_notify(room));
+            let queued = self.encrypt_and_send(context, |traffic, room| {
+                WriteTraffic::queue_close_notify(traffic, room)
+            });
             if queued.is_ok() {
                 ready!(self.poll_send(context))?;
             }
