@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::arguments::OutputArguments;
+use crate::arguments::{ClientArguments, OutputArguments};
 use crate::client::ConnectionString;
 use crate::context::{Context, Contexts, Listed, Ports};
 use crate::failure::Failure;
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Add(AddArguments),
     /// Take a context off the list
     Remove(NameArguments),
+    /// Print the service connection string of a context, or the one for readers of telemetry
+    ConnectionString(ConnectionStringArguments),
 }
 
 #[derive(Debug, Args)]
@@ -33,6 +35,15 @@ pub(crate) struct ListArguments {
 pub(crate) struct NameArguments {
     /// Name of the context
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionStringArguments {
+    /// The one for Event Hubs SDKs, which read telemetry
+    #[arg(long)]
+    event_hub: bool,
+    #[command(flatten)]
+    client: ClientArguments,
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +80,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
         Command::List(arguments) => list(arguments),
         Command::Use(arguments) => change(|contexts| contexts.choose(&arguments.name)),
         Command::Remove(arguments) => change(|contexts| contexts.remove(&arguments.name)),
+        Command::ConnectionString(arguments) => connection_string(arguments),
         Command::Add(arguments) => {
             let context = added(arguments)?;
             change(|contexts| {
@@ -77,6 +89,21 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             })
         }
     }
+}
+
+/// Whoever can read the context's file has its keys already.
+fn connection_string(arguments: &ConnectionStringArguments) -> Result<(), Failure> {
+    let context = Context::of(&arguments.client)?;
+    let text = if arguments.event_hub {
+        context.event_hub_connection_string.ok_or_else(|| {
+            Failure::failed(
+                "the context has no connection string for readers: add it anew from the context.json of the server's data folder",
+            )
+        })?
+    } else {
+        context.service_connection_string
+    };
+    output::line(&text)
 }
 
 fn change(act: impl FnOnce(&mut Contexts) -> Result<(), Failure>) -> Result<(), Failure> {

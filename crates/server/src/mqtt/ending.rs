@@ -75,17 +75,20 @@ impl Ending {
                     TopicError::NoRequestId => "no_request_id",
                     TopicError::Status => "invalid_status",
                 };
-                closed("right", reason, error.to_string()).comparing(
-                    "devices/{own id}/messages/events/ or a topic under $iothub/",
-                    topic.clone(),
-                )
+                closed("right", reason, error.to_string())
+                    .comparing(
+                        "devices/{own id}/messages/events/ or a topic under $iothub/",
+                        topic.clone(),
+                    )
+                    .advising("A client may only publish to topics of the identity that it connected as")
             }
             Self::Filter(filter) => closed(
                 "right",
                 "foreign_filter",
                 "the topic filter lies outside of the device's own topics".to_owned(),
             )
-            .comparing("a filter under devices/{own id}/ or $iothub/", filter.clone()),
+            .comparing("a filter under devices/{own id}/ or $iothub/", filter.clone())
+            .advising("A hub is no broker: a client may only subscribe to what is sent to itself"),
             Self::TooLarge(too_large) => closed("quota", "message_too_large", too_large.to_string())
                 .advising("Send less at once, or upload a file"),
             Self::SlowReader(bytes) => closed(
