@@ -262,7 +262,6 @@ mod tests {
             "",
             "/",
             "amqps://host",
-            "/devices/",
             "/devices/a b/twin",
             "/devices/d/other",
             "a/b/c/d",
