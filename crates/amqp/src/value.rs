@@ -7,7 +7,7 @@ use crate::encode;
 const DEPTH_MAX: usize = 16;
 
 /// Elements of a value, all levels together.
-const ELEMENTS_MAX: usize = 8_192;
+const ELEMENTS_MAX: usize = 2_048;
 
 /// A value.
 #[derive(Debug, Clone, Default, PartialEq)]

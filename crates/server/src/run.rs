@@ -10,7 +10,7 @@ use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
-use hub::bus::Bus;
+use hub::bus::{Bus, Mail};
 use hub::clock::{Clock, SystemClock};
 use hub::entropy::{Entropy, SystemEntropy};
 use hub::error::Error;
@@ -150,6 +150,11 @@ pub async fn run(
         patience_secs = patience.as_secs(),
         "the server stops: connections are closed"
     );
+    drain.begin();
+    for hub in app.hubs.all() {
+        // Wakes the connections that hold an identity; they find that the server stops.
+        app.bus.broadcast(hub.name(), Mail::Recheck);
+    }
     if !drain.finish(patience).await {
         tracing::warn!("some connections did not end in time");
     }

@@ -128,7 +128,7 @@ limits! {
         "Shared access policies of a hub that hold the right `ServiceConnect`.";
 
     // Records.
-    RecordsKeptMax "records_kept_max" Count 10_000, None,
+    RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";
 }
 

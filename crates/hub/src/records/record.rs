@@ -1,5 +1,6 @@
 //! One record: who, from where, which step failed, what was expected, what came, what to do.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -99,7 +100,7 @@ pub struct Outcome {
     /// A stable word for metrics and filters, such as `token_expired`.
     pub reason: &'static str,
     /// A sentence for people.
-    pub text: String,
+    pub text: Cow<'static, str>,
     /// What would have been right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
@@ -108,17 +109,25 @@ pub struct Outcome {
     pub found: Option<String>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub advice: Option<Cow<'static, str>>,
 }
 
 impl Outcome {
     /// An outcome without particulars.
-    pub fn new(kind: Kind, step: &'static str, reason: &'static str, text: impl Into<String>) -> Self {
+    pub fn new(
+        kind: Kind,
+        step: &'static str,
+        reason: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             kind,
             step,
             reason,
-            text: printable(&text.into()),
+            text: match text.into() {
+                Cow::Borrowed(text) => Cow::Borrowed(text),
+                Cow::Owned(text) => Cow::Owned(printable(&text)),
+            },
             expected: None,
             found: None,
             advice: None,
@@ -133,7 +142,7 @@ impl Outcome {
     }
 
     /// With what to do.
-    pub fn advising(mut self, advice: impl Into<String>) -> Self {
+    pub fn advising(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.advice = Some(advice.into());
         self
     }

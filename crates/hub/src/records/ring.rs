@@ -147,7 +147,7 @@ fn write_to_log(record: &Record) {
         outcome.kind.label(),
         outcome.step,
         outcome.reason,
-        outcome.text.as_str(),
+        outcome.text.as_ref(),
     );
     match outcome.kind {
         Kind::Refused => {

@@ -147,7 +147,7 @@ impl HubConfig {
             retention_age: Duration::from_secs(24 * 60 * 60),
             retention_bytes: None,
             segment_bytes: 64 * 1_024 * 1_024,
-            commit_delay: Duration::from_millis(1),
+            commit_delay: Duration::from_millis(2),
         }
     }
 }

@@ -64,9 +64,10 @@ pub(crate) async fn serve<F>(
                 let (accept, handle) = (accept.clone(), handle.clone());
                 let stranger = accept.strangers.admit();
                 let draining = accept.tracker.draining();
+                // What a connection needs until it stands is large; boxed, it does not stay with the task.
+                let arriving = Box::pin(arrive(tcp, peer, stranger, draining, accept));
                 tokio::spawn(async move {
-                    if let Some(arrival) = arrive(tcp, peer, stranger, draining, &accept).await {
-                        drop(accept);
+                    if let Some(arrival) = arriving.await {
                         handle(arrival).await;
                     }
                 });
@@ -94,7 +95,7 @@ async fn arrive(
     peer: SocketAddr,
     stranger: Stranger,
     draining: Draining,
-    accept: &Accept,
+    accept: Accept,
 ) -> Option<Arrival> {
     let deadline = tokio::time::Instant::now() + accept.stranger_patience;
     if let Err(error) = tcp.set_nodelay(true) {

@@ -45,15 +45,20 @@ impl Drain {
         self.tracker.clone()
     }
 
-    /// Tells everyone to finish; says whether all were done within `patience`.
+    /// Tells everyone to finish.
+    pub(crate) fn begin(&self) {
+        self.phase.send_replace(true);
+    }
+
+    /// Waits for everyone; says whether all were done within `patience`.
     pub(crate) async fn finish(self, patience: Duration) -> bool {
+        self.begin();
         let Self {
-            phase,
+            phase: _phase,
             mut alive,
             tracker,
         } = self;
         drop(tracker);
-        phase.send_replace(true);
         tokio::time::timeout(patience, alive.recv()).await.is_ok()
     }
 }
@@ -68,6 +73,11 @@ impl Tracker {
 }
 
 impl Draining {
+    /// Whether the server stops. Connections without a future of their own for it look here when they are sent a recheck.
+    pub(crate) fn has_begun(&self) -> bool {
+        *self.phase.borrow()
+    }
+
     /// Resolves when the server stops.
     pub(crate) async fn begun(&mut self) {
         // An error means that the server is gone altogether.

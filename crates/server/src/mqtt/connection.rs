@@ -48,17 +48,21 @@ thread_local! {
     static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; INPUT_BYTES_MAX]);
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
-    // The login's state is large; in a box of its own it does not stay with the connection.
-    let Some((guest, draining)) = Box::pin(login(arrival, &app)).await else {
-        return;
-    };
-    let Some(mut connection) = Connection::settle(guest, draining, &app).await else {
-        return;
-    };
-    let ending = std::future::poll_fn(|context| connection.poll(context)).await;
-    Box::pin(connection.leave(ending)).await;
+/// Serves one connection to its end. What the login needs is large and boxed apart, so that it does not stay with the task.
+pub(crate) fn serve(arrival: Arrival, app: Arc<App>) -> impl Future<Output = ()> + Send {
+    let opening = Box::pin(open(arrival, app));
+    async move {
+        let Some(mut connection) = opening.await else {
+            return;
+        };
+        let ending = std::future::poll_fn(|context| connection.poll(context)).await;
+        Box::pin(connection.leave(ending)).await;
+    }
+}
+
+async fn open(arrival: Arrival, app: Arc<App>) -> Option<Box<Connection>> {
+    let (guest, draining) = login(arrival, &app).await?;
+    Connection::settle(guest, draining, &app).await.map(Box::new)
 }
 
 /// A SUBSCRIBE or UNSUBSCRIBE whose effect is being stored.
@@ -90,12 +94,12 @@ struct Connection {
     appending: Option<Appending>,
     storing: Option<Storing>,
     rechecking: Option<BoxFuture<'static, Result<(), Refusal>>>,
-    draining: BoxFuture<'static, ()>,
+    draining: Draining,
 }
 
 impl Connection {
     /// Takes the identity's place, checks once more that nothing changed meanwhile, and sends the answer.
-    async fn settle(mut guest: Guest, mut draining: Draining, app: &Arc<App>) -> Option<Self> {
+    async fn settle(mut guest: Guest, draining: Draining, app: &Arc<App>) -> Option<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let peer: Arc<str> = guest.origin.peer.to_string().into();
         let inbox: Arc<dyn hub::bus::Inbox> = Arc::<Mailbox>::clone(&mailbox);
@@ -107,11 +111,9 @@ impl Connection {
             return None;
         }
         let presence = app.presences.connect(&guest.address);
-        let method = guest.proof.method();
-        let text = format!("connected, authenticated by {}", method.json());
         app.records.leave(
             guest.origin.clone(),
-            Outcome::new(Kind::Connected, "session", "connected", text),
+            Outcome::new(Kind::Connected, "session", "connected", "connected"),
         );
         let sender = guest
             .hub
@@ -131,16 +133,13 @@ impl Connection {
             appending: None,
             storing: None,
             rechecking: None,
-            draining: Box::pin(async move { draining.begun().await }),
+            draining,
             guest,
         })
     }
 
     /// Does all that can be done; ready when the connection is to end.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        if self.draining.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ending::Draining);
-        }
         loop {
             match self.poll_once(context) {
                 Ok(true) => {}
@@ -218,6 +217,7 @@ impl Connection {
             for (_, mail) in mail {
                 match mail {
                     Mail::Displaced { by } => return Err(Ending::Displaced(by.to_string())),
+                    Mail::Recheck if self.draining.has_begun() => return Err(Ending::Draining),
                     Mail::Recheck => self.recheck(),
                 }
             }
@@ -461,6 +461,9 @@ impl Connection {
     /// move it.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Ending> {
         while self.timer.as_mut().poll(context).is_ready() {
+            if self.draining.has_begun() {
+                return Err(Ending::Draining);
+            }
             let now = self.app.clock.elapsed();
             if let Some(Timeout::KeepAlive | Timeout::Connect) = self.guest.session.handle_timeout(now) {
                 return Err(Ending::KeepAlive(now.saturating_sub(self.guest.session.heard())));
@@ -491,7 +494,7 @@ impl Connection {
     }
 
     /// The last things: what was staged, the will, the place that the identity held, the record.
-    async fn leave(mut self, ending: Ending) {
+    async fn leave(mut self: Box<Self>, ending: Ending) {
         let will = if ending.is_clean() {
             None
         } else {
