@@ -117,6 +117,16 @@ impl Dev {
         self.said[name].as_str().unwrap()
     }
 
+    /// A port of the line of JSON.
+    pub(crate) fn port(&self, listener: &str) -> u16 {
+        u16::try_from(self.said["ports"][listener].as_u64().unwrap()).unwrap()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Runs a command against the server; it must succeed. Gives what it wrote.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let (code, stdout, stderr) = self.ask(arguments);
@@ -133,6 +143,12 @@ impl Dev {
     /// Runs a command against the server.
     pub(crate) fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
         ask(ironhub(&self.home).args(arguments))
+    }
+
+    /// Ends it with SIGKILL: nothing of it runs any more, not even an orderly end.
+    pub(crate) fn kill(mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
     }
 
     /// Ends it as an operator does; gives how it ended and what else it wrote to standard output.
