@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hub::limits::Limit;
-use hub::records::Origin;
+use hub::records::{Kind, Origin, Outcome};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -92,6 +92,21 @@ pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
         },
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %peer.address, %error, "HTTPS connection ended");
+        match unreadable(&error) {
+            Some(outcome) => refuse(outcome),
+            None => tracing::debug!(peer = %peer.address, %error, "HTTPS connection ended"),
+        }
     }
+}
+
+/// What came was no request; the peer was answered with 400 or 431.
+fn unreadable(error: &hyper::Error) -> Option<Outcome> {
+    if error.is_parse_too_large() {
+        let text = format!("the head of a request is larger than {HEAD_BYTES_MAX} bytes");
+        return Some(Outcome::new(Kind::Refused, "parse", "head_too_large", text));
+    }
+    error.is_parse().then(|| {
+        let text = format!("what came is no HTTP/1.1 request: {error}");
+        Outcome::new(Kind::Refused, "parse", "malformed", text)
+    })
 }
