@@ -35,8 +35,11 @@ const MONITOR_BYTES_MAX: usize = 256 * 1_024;
 /// The newest records of the hub, and those that follow if they are asked for.
 pub(super) fn records(call: &Call) -> Result<Reply, Error> {
     call.authorize::<RegistryRead>()?;
+    // A peer that was refused before it named a hub belongs to none. Where there is one hub it can only have meant that one; where
+    // there are several, the owner of one must not learn who came to another.
+    let is_shared = call.app.hubs.all().len() > 1;
     let filter = Filter {
-        hub: Some(call.hub.name().clone()),
+        hub: is_shared.then(|| call.hub.name().clone()),
         device: call.query("device"),
     };
     let limit = call
