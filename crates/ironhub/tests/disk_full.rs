@@ -11,8 +11,6 @@ mod device;
 mod stored;
 mod subject;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -56,25 +54,11 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Answer of the listener for health and metrics.
-fn ask_admin(server: &Dev, path: &str) -> String {
-    let mut tcp = TcpStream::connect(("127.0.0.1", server.port("admin"))).unwrap();
-    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        tcp,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    tcp.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 /// Waits until readiness answers with a status.
 async fn wait_for_ready(server: &Dev, status: &str) -> String {
     let waiting = async {
         loop {
-            let answer = ask_admin(server, "/health/ready");
+            let answer = server.admin("/health/ready");
             if answer.starts_with(&format!("HTTP/1.1 {status} ")) {
                 return answer;
             }
@@ -82,11 +66,11 @@ async fn wait_for_ready(server: &Dev, status: &str) -> String {
         }
     };
     let answer = tokio::time::timeout(PATIENCE, waiting).await;
-    answer.unwrap_or_else(|_| panic!("not {status}: {}", ask_admin(server, "/health/ready")))
+    answer.unwrap_or_else(|_| panic!("not {status}: {}", server.admin("/health/ready")))
 }
 
 fn writable(server: &Dev) -> String {
-    let metrics = ask_admin(server, "/metrics");
+    let metrics = server.admin("/metrics");
     let line = metrics
         .lines()
         .find(|line| line.starts_with("ironhub_log_writable{"));

@@ -252,3 +252,23 @@ pub(crate) fn header_flood(bytes: usize) -> Vec<u8> {
     request.extend_from_slice(b"\r\n");
     request
 }
+
+/// The beginning of a request whose head does not end.
+pub(crate) fn half_head(bytes: usize) -> Vec<u8> {
+    let mut request = b"GET /devices HTTP/1.1\r\nX-Slow: ".to_vec();
+    request.resize(bytes, b'x');
+    request
+}
+
+/// All but the last bytes of a TLS record that is as large as one may be: a first message that is nearly as long.
+pub(crate) const HALF_RECORD: &[u8] = &{
+    let mut record = [0; 16_000];
+    // Handshake, TLS 1.0 as first messages say, 16,384 bytes; ClientHello of 16,380 bytes.
+    let head = [0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
+    let mut at = 0;
+    while at < head.len() {
+        record[at] = head[at];
+        at += 1;
+    }
+    record
+};

@@ -7,9 +7,11 @@
     reason = "part of several tests, each of which uses some of it"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -120,6 +122,18 @@ impl Dev {
     /// A port of the line of JSON.
     pub(crate) fn port(&self, listener: &str) -> u16 {
         u16::try_from(self.said["ports"][listener].as_u64().unwrap()).unwrap()
+    }
+
+    /// The whole answer of its listener for health and metrics.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port("admin"))).unwrap();
+        // Against a server that hangs; one that does not is not waited for longer than it takes.
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Its process.
