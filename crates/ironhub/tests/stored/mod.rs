@@ -43,62 +43,79 @@ pub(crate) struct Stored {
     pub(crate) unreadable: Vec<Unreadable>,
 }
 
-impl Stored {
-    /// Reads from the beginning to the end that the server says there is. Sequence numbers must start at 0 and have no gap but
-    /// what is said to be unreadable.
-    pub(crate) fn read(server: &Dev) -> Self {
-        let status = server.json(&["status"]);
-        let partitions = status["log"]["partitions"].as_array().unwrap();
-        let mut left: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        for (number, partition) in partitions.iter().enumerate() {
-            let next = partition["nextSequence"].as_u64().unwrap();
-            assert_eq!(
-                partition["firstSequence"], 0,
-                "nothing is old enough to be deleted"
-            );
-            if next > 0 {
-                left.insert(number.to_string(), (0, next));
-            }
-        }
-        let mut stored = Self::default();
-        let mut monitor = Monitor::open(server);
-        while !left.is_empty() {
-            let line = monitor.line();
-            let line = line.unwrap_or_else(|error| panic!("{error}, but these have not ended: {left:?}"));
-            let line: Value = serde_json::from_slice(&line).unwrap();
-            let (partition, first, last) = stored.take(&line);
-            let (expected, next) = left.get_mut(&partition).expect("a partition that has not ended");
-            assert_eq!(first, *expected, "partition {partition} has a gap or goes back");
-            *expected = last + 1;
-            if *expected >= *next {
-                left.remove(&partition);
-            }
-        }
-        stored
-    }
+/// A line of the monitor.
+enum Line {
+    Message(Message),
+    Unreadable(Unreadable),
+}
 
-    /// Takes a line; gives the sequence numbers that it stands for.
-    fn take(&mut self, line: &Value) -> (String, u64, u64) {
+/// Reads from the beginning to the end that the server says there is, message by message; gives what is unreadable. Sequence
+/// numbers must start at 0 and have no gap but what is said to be unreadable.
+pub(crate) fn read_each(server: &Dev, mut take: impl FnMut(Message)) -> Vec<Unreadable> {
+    let status = server.json(&["status"]);
+    let partitions = status["log"]["partitions"].as_array().unwrap();
+    // By partition, the number that is expected and the end.
+    let mut left: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (number, partition) in partitions.iter().enumerate() {
+        let next = partition["nextSequence"].as_u64().unwrap();
+        assert_eq!(
+            partition["firstSequence"], 0,
+            "nothing is old enough to be deleted"
+        );
+        if next > 0 {
+            left.insert(number.to_string(), (0, next));
+        }
+    }
+    let mut unreadable = Vec::new();
+    let mut monitor = Monitor::open(server);
+    while !left.is_empty() {
+        let line = monitor.line();
+        let line = line.unwrap_or_else(|error| panic!("{error}, but these have not ended: {left:?}"));
+        let line = Line::parse(&serde_json::from_slice(&line).unwrap());
+        let (partition, first, last) = match &line {
+            Line::Message(message) => (&message.partition, message.sequence, message.sequence),
+            Line::Unreadable(lost) => (&lost.partition, lost.first, lost.last),
+        };
+        let (expected, next) = left.get_mut(partition).expect("a partition that has not ended");
+        assert_eq!(first, *expected, "partition {partition} has a gap or goes back");
+        *expected = last + 1;
+        if *expected >= *next {
+            left.remove(partition);
+        }
+        match line {
+            Line::Message(message) => take(message),
+            Line::Unreadable(lost) => unreadable.push(lost),
+        }
+    }
+    unreadable
+}
+
+impl Line {
+    fn parse(line: &Value) -> Self {
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
         let partition = text("partition");
         if let Some(unreadable) = line.get("unreadable") {
             let number = |name: &str| unreadable[name].as_u64().unwrap();
-            let (first, last) = (number("firstSequenceNumber"), number("lastSequenceNumber"));
-            self.unreadable.push(Unreadable {
-                partition: partition.clone(),
-                first,
-                last,
+            return Self::Unreadable(Unreadable {
+                partition,
+                first: number("firstSequenceNumber"),
+                last: number("lastSequenceNumber"),
             });
-            return (partition, first, last);
         }
-        let sequence = line["sequenceNumber"].as_u64().unwrap();
-        self.messages.push(Message {
-            partition: partition.clone(),
-            sequence,
+        Self::Message(Message {
+            partition,
+            sequence: line["sequenceNumber"].as_u64().unwrap(),
             device: text("device"),
             body: text("body"),
-        });
-        (partition, sequence, sequence)
+        })
+    }
+}
+
+impl Stored {
+    pub(crate) fn read(server: &Dev) -> Self {
+        let mut messages = Vec::new();
+        let unreadable = read_each(server, |message| messages.push(message));
+        Self { messages, unreadable }
     }
 
     /// The bodies of a device's messages, in order.
