@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "this file is a test; its helpers are not seen as such"
 )]
 
@@ -41,8 +42,6 @@ const STRANGER_BYTES_MAX: u64 = 16 * 1_024;
 
 /// Handshakes that the test has under way at one time.
 const HANDSHAKES_MAX: usize = 64;
-
-const TIMED_OUT: (&str, &str) = ("deadline", "unauthenticated_timeout");
 
 /// A device that goes on sending; whatever happens beside it, each message is acknowledged.
 struct Honest {
@@ -126,99 +125,76 @@ fn refusals(server: &Dev) -> BTreeMap<String, Vec<(String, String, String)>> {
     refusals
 }
 
+/// Peers that say too little, each with what its record must say.
+fn late_cases() -> Vec<(Peer, Reason)> {
+    let peers = [
+        Peer::silent("mqtt"),
+        Peer::silent("amqp"),
+        Peer::silent("https"),
+        Peer::half_hello("mqtt"),
+        Peer::hello("amqp"),
+        Peer::hello("https"),
+        Peer::secure("mqtt", vec![]),
+        Peer::secure("amqp", vec![]),
+        Peer::secure("https", vec![]),
+        Peer::trickling("mqtt", peers::connect()),
+        Peer::trickling("amqp", peers::nested_begin(10)),
+        Peer::trickling("https", peers::half_head(2_000)),
+    ];
+    let late = |peer: Peer| {
+        let reason = (peer.listener(), "deadline", "unauthenticated_timeout");
+        (peer, reason)
+    };
+    peers.into_iter().map(late).collect()
+}
+
+/// Peers that say what is wrong or too much.
+fn malformed_cases() -> Vec<(Peer, Reason)> {
+    let plain = |listener, bytes, reason| (Peer::plain(listener, bytes), (listener, "tls", reason));
+    let secure =
+        |listener, bytes: Vec<u8>, reason| (Peer::secure(listener, bytes), (listener, "parse", reason));
+    vec![
+        (Peer::leaving("mqtt"), ("mqtt", "tls", "tls_peer_closed")),
+        plain("mqtt", b"\x10\x10\x00\x04MQTT", "tls_failed"),
+        plain("https", b"GET / HTTP/1.1\r\n\r\n", "tls_failed"),
+        // PINGREQ; CONNECT of 268,435,455 bytes; a length that never ends.
+        secure("mqtt", vec![0xc0, 0x00], "first_packet_not_connect"),
+        secure("mqtt", vec![0x10, 0xff, 0xff, 0xff, 0x7f], "packet_too_large"),
+        secure(
+            "mqtt",
+            vec![0x10, 0xff, 0xff, 0xff, 0xff, 0xff],
+            "remaining_length",
+        ),
+        secure("amqp", b"AMQP\x00\x09\x09\x09".to_vec(), "protocol_header"),
+        secure("amqp", b"GET / HTTP/1.1\r\n".to_vec(), "protocol_header"),
+        secure("amqp", peers::frame_of_2_gib(), "frame_too_large"),
+        // Before the open a frame has 512 bytes at most.
+        secure("amqp", peers::nested_sasl_init(10_000), "frame_too_large"),
+        secure("amqp", peers::nested_sasl_init(450), "undecodable"),
+        secure("amqp", peers::nested_begin(10_000), "undecodable"),
+        (
+            Peer::secure("amqp", peers::empty_frames(20_000)),
+            ("amqp", "limit", "unauthenticated_bytes"),
+        ),
+        secure("https", peers::header_flood(20 * 1_024), "head_too_large"),
+        secure("https", b"\x16\x03\x01 is no HTTP\r\n\r\n".to_vec(), "malformed"),
+    ]
+}
+
 #[test]
 fn each_hostile_peer_is_let_go_in_time_and_recorded_with_its_reason() {
     let home = tempfile::tempdir().unwrap();
     let secs = format!("limits.unauthenticated_secs_max={STRANGER_SECS}");
     let server = server(home.path(), &["--set", &secs]);
     let access = Arc::new(Access::of(&server));
-    let parse = |protocol, reason| (protocol, "parse", reason);
-    let late = |protocol| (protocol, TIMED_OUT.0, TIMED_OUT.1);
-    let cases: Vec<(Peer, Reason)> = vec![
-        (Peer::silent("mqtt"), late("mqtt")),
-        (Peer::silent("amqp"), late("amqp")),
-        (Peer::silent("https"), late("https")),
-        (Peer::half_hello("mqtt"), late("mqtt")),
-        (Peer::hello("amqp"), late("amqp")),
-        (Peer::hello("https"), late("https")),
-        (
-            Peer::plain("mqtt", b"\x10\x10\x00\x04MQTT"),
-            ("mqtt", "tls", "tls_failed"),
-        ),
-        (
-            Peer::plain("https", b"GET / HTTP/1.1\r\n\r\n"),
-            ("https", "tls", "tls_failed"),
-        ),
-        (Peer::leaving("mqtt"), ("mqtt", "tls", "tls_peer_closed")),
-        (Peer::secure("mqtt", vec![]), late("mqtt")),
-        (Peer::secure("amqp", vec![]), late("amqp")),
-        (Peer::secure("https", vec![]), late("https")),
-        // PINGREQ.
-        (
-            Peer::secure("mqtt", vec![0xc0, 0x00]),
-            parse("mqtt", "first_packet_not_connect"),
-        ),
-        // CONNECT of 268,435,455 bytes, and one whose length never ends.
-        (
-            Peer::secure("mqtt", vec![0x10, 0xff, 0xff, 0xff, 0x7f]),
-            parse("mqtt", "packet_too_large"),
-        ),
-        (
-            Peer::secure("mqtt", vec![0x10, 0xff, 0xff, 0xff, 0xff, 0xff]),
-            parse("mqtt", "remaining_length"),
-        ),
-        (Peer::trickling("mqtt", peers::connect()), late("mqtt")),
-        (
-            Peer::secure("amqp", b"AMQP\x00\x09\x09\x09".to_vec()),
-            parse("amqp", "protocol_header"),
-        ),
-        (
-            Peer::secure("amqp", b"GET / HTTP/1.1\r\n".to_vec()),
-            parse("amqp", "protocol_header"),
-        ),
-        (
-            Peer::secure("amqp", peers::frame_of_2_gib()),
-            parse("amqp", "frame_too_large"),
-        ),
-        // Before the open a frame has 512 bytes at most.
-        (
-            Peer::secure("amqp", peers::nested_sasl_init(10_000)),
-            parse("amqp", "frame_too_large"),
-        ),
-        (
-            Peer::secure("amqp", peers::nested_sasl_init(450)),
-            parse("amqp", "undecodable"),
-        ),
-        (
-            Peer::secure("amqp", peers::nested_begin(10_000)),
-            parse("amqp", "undecodable"),
-        ),
-        (
-            Peer::secure("amqp", peers::empty_frames(20_000)),
-            ("amqp", "limit", "unauthenticated_bytes"),
-        ),
-        (Peer::trickling("amqp", peers::nested_begin(10)), late("amqp")),
-        (
-            Peer::secure("https", peers::header_flood(20 * 1_024)),
-            parse("https", "head_too_large"),
-        ),
-        (
-            Peer::secure("https", b"\x16\x03\x01 is no HTTP\r\n\r\n".to_vec()),
-            parse("https", "malformed"),
-        ),
-        (
-            Peer::trickling("https", b"GET /devices HTTP/1.1\r\nX-Slow: ".repeat(100)),
-            late("https"),
-        ),
-    ];
     let runtime = Runtime::new().unwrap();
     let outcomes = runtime.block_on(async {
         let honest = Honest::start(&access).await;
-        let ports = |listener: &str| server.port(listener);
-        let running: Vec<_> = cases
+        let running: Vec<_> = late_cases()
             .into_iter()
+            .chain(malformed_cases())
             .map(|(peer, reason)| {
-                let (access, port) = (Arc::clone(&access), ports(peer.listener()));
+                let (access, port) = (Arc::clone(&access), server.port(peer.listener()));
                 (
                     peer.to_string(),
                     reason,
@@ -288,8 +264,10 @@ fn refused_count(server: &Dev) -> usize {
     counts.map(|count| count.parse::<usize>().unwrap()).sum()
 }
 
-/// Strangers by what they have sent, and what one may cost.
-const KINDS: [(&str, u64, fn() -> Peer); 9] = [
+/// Strangers by what they have sent, what one may cost in bytes, and how one is made.
+type Kind = (&'static str, u64, fn() -> Peer);
+
+const KINDS: [Kind; 9] = [
     ("nothing", STRANGER_BYTES_MAX, || Peer::silent("mqtt")),
     ("half a hello", STRANGER_BYTES_MAX, || Peer::half_hello("https")),
     ("a hello", STRANGER_BYTES_MAX, || Peer::hello("amqp")),
@@ -357,8 +335,8 @@ fn thousands_of_strangers_cost_their_budget_and_no_more() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, all_recorded).await;
-        waited.unwrap_or_else(|_| panic!("{} of {count} left a record", refused_count(&server)));
+        let recorded = tokio::time::timeout(PATIENCE, all_recorded).await;
+        recorded.unwrap_or_else(|_| panic!("{} of {count} left a record", refused_count(&server)));
         assert!(honest.stop().await > 10, "the device went on sending");
     });
     server.terminate();

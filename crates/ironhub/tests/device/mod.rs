@@ -4,6 +4,7 @@
     dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "part of several tests, each of which uses some of it"
 )]
 

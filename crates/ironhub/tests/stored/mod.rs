@@ -4,6 +4,7 @@
     dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "part of several tests, each of which uses some of it"
 )]
 
@@ -74,7 +75,7 @@ pub(crate) fn read_each(server: &Dev, mut take: impl FnMut(Message)) -> Vec<Unre
         let line = Line::parse(&serde_json::from_slice(&line).unwrap());
         let (partition, first, last) = match &line {
             Line::Message(message) => (&message.partition, message.sequence, message.sequence),
-            Line::Unreadable(lost) => (&lost.partition, lost.first, lost.last),
+            Line::Unreadable(run) => (&run.partition, run.first, run.last),
         };
         let (expected, next) = left.get_mut(partition).expect("a partition that has not ended");
         assert_eq!(first, *expected, "partition {partition} has a gap or goes back");
@@ -84,7 +85,7 @@ pub(crate) fn read_each(server: &Dev, mut take: impl FnMut(Message)) -> Vec<Unre
         }
         match line {
             Line::Message(message) => take(message),
-            Line::Unreadable(lost) => unreadable.push(lost),
+            Line::Unreadable(run) => unreadable.push(run),
         }
     }
     unreadable
