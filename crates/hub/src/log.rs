@@ -146,6 +146,16 @@ pub enum ReadError {
     Unreadable(String),
 }
 
+impl ReadError {
+    /// Where a reader that stands at `from` goes on, if the rest of the partition can be read; always further on.
+    pub fn resume_behind(&self, from: Sequence) -> Option<Sequence> {
+        match self {
+            Self::Damaged { resume, .. } => Some((*resume).max(Sequence(from.0.saturating_add(1)))),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 /// How healthy the log is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogHealth {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::Ready;
 use server::config::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +14,7 @@ use crate::output::note;
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
 pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Failure> {
     logging::start(&config.log)?;
+    allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -27,6 +29,22 @@ pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), F
             .await
             .map_err(|error| Failure::failed(error.to_string()))
     })
+}
+
+/// Takes as many open files as the system lets us have: each connection is one, and the usual limit, 1,024, is kept low for programs
+/// that use `select`.
+fn allow_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    if limits.current == limits.maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: limits.maximum,
+        ..limits
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(limit = ?limits.current, %error, "the limit of open files cannot be raised; it bounds the connections");
+    }
 }
 
 /// Resolves at the first signal. The handlers are in place when this returns.

@@ -145,6 +145,29 @@ fn secrets_stay_out_of_the_log() {
 }
 
 #[test]
+fn as_many_files_may_be_open_as_the_system_allows() {
+    let home = tempfile::tempdir().unwrap();
+    let limits = rustix::process::Resource::Nofile;
+    let maximum = rustix::process::getrlimit(limits).maximum;
+    let mut lowered = rustix::process::getrlimit(limits);
+    lowered.current = Some(256);
+    // The other servers of this file start with it as well, and none of them is worse for it.
+    rustix::process::setrlimit(limits, lowered).unwrap();
+    let server = Dev::start(home.path(), &[]);
+    let found = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = found
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let soft = line.split_whitespace().nth(3).unwrap();
+    assert_eq!(
+        soft,
+        maximum.map_or("unlimited".to_owned(), |maximum| maximum.to_string()),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_home_that_cannot_be_written_is_no_obstacle() {
     let home = tempfile::tempdir().unwrap();
     // A file where the folder of configurations should be; permissions would not stop a superuser.

@@ -66,6 +66,18 @@ fn text(line: &str) -> String {
     let Ok(message) = serde_json::from_str::<Value>(line) else {
         return printable(line);
     };
+    if let Some(unreadable) = message.get("unreadable") {
+        let number = |name: &str| unreadable.get(name).and_then(Value::as_u64).unwrap_or_default();
+        return format!(
+            "-- messages {} to {} of partition {} are damaged and left out; the server's log tells where",
+            number("firstSequenceNumber"),
+            number("lastSequenceNumber"),
+            message
+                .get("partition")
+                .and_then(Value::as_str)
+                .map_or_else(|| "-".to_owned(), printable)
+        );
+    }
     let shown = |name: &str| match message.get(name) {
         Some(Value::String(text)) => printable(text),
         Some(Value::Null) | None => "-".to_owned(),
@@ -109,6 +121,10 @@ mod tests {
                 r#"{"partition":"1","sequenceNumber":42,"enqueuedTime":"2026-01-31T12:00:00Z","device":"d1","module":null,
                    "applicationProperties":{"level":"high"},"body":{"t":21.5}}"#,
                 "2026-01-31T12:00:00Z  1/42  d1  {\"t\":21.5}  [level=high]",
+            ),
+            (
+                r#"{"partition":"1","unreadable":{"firstSequenceNumber":5,"lastSequenceNumber":9}}"#,
+                "-- messages 5 to 9 of partition 1 are damaged and left out; the server's log tells where",
             ),
             (
                 r#"{"partition":"0","sequenceNumber":1,"enqueuedTime":"T","device":"d1","module":"m","body":"//8=","bodyEncoding":"base64"}"#,

@@ -7,9 +7,11 @@
     reason = "part of several tests, each of which uses some of it"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -117,6 +119,28 @@ impl Dev {
         self.said[name].as_str().unwrap()
     }
 
+    /// A port of the line of JSON.
+    pub(crate) fn port(&self, listener: &str) -> u16 {
+        u16::try_from(self.said["ports"][listener].as_u64().unwrap()).unwrap()
+    }
+
+    /// The whole answer of its listener for health and metrics.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port("admin"))).unwrap();
+        // Against a server that hangs; one that does not is not waited for longer than it takes.
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Runs a command against the server; it must succeed. Gives what it wrote.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let (code, stdout, stderr) = self.ask(arguments);
@@ -133,6 +157,12 @@ impl Dev {
     /// Runs a command against the server.
     pub(crate) fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
         ask(ironhub(&self.home).args(arguments))
+    }
+
+    /// Ends it with SIGKILL: nothing of it runs any more, not even an orderly end.
+    pub(crate) fn kill(mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
     }
 
     /// Ends it as an operator does; gives how it ended and what else it wrote to standard output.

@@ -498,17 +498,7 @@ impl Connection {
         match work {
             Work::Checked(checked) => self.finish_check(*checked)?,
             Work::Prepared(prepared) => self.finish_attach(*prepared),
-            Work::Read(link, Ok(records)) => {
-                if let Some(Node::Reader(reader)) = self.nodes.get_mut(&link) {
-                    reader.take(records);
-                }
-                self.pump(link);
-            }
-            Work::Read(link, Err(error)) => {
-                tracing::error!(%error, "a reader's partition cannot be read");
-                let error = Error::new(fault::INTERNAL, "The partition cannot be read.");
-                self.end_link(link, error);
-            }
+            Work::Read(link, read) => self.finish_read(link, read),
             Work::Tail(link) => {
                 if let Some(Node::Reader(reader)) = self.nodes.get_mut(&link) {
                     reader.wake();
@@ -522,6 +512,17 @@ impl Connection {
             Work::Nothing => {}
         }
         Ok(())
+    }
+
+    fn finish_read(&mut self, link: LinkId, read: Result<Vec<Record>, ReadError>) {
+        if let Some(Node::Reader(reader)) = self.nodes.get_mut(&link)
+            && let Err(error) = reader.take(read)
+        {
+            tracing::error!(%error, "a reader's partition cannot be read");
+            let error = Error::new(fault::INTERNAL, "The partition cannot be read.");
+            self.end_link(link, error);
+        }
+        self.pump(link);
     }
 
     fn finish_check(&mut self, checked: Checked) -> Result<(), Ending> {

@@ -109,13 +109,26 @@ impl Reader {
         &self.path
     }
 
-    /// Records that were read.
-    pub(super) fn take(&mut self, records: Vec<Record>) {
+    /// Takes what a read brought. Damaged records are passed over, so that they do not end the partition for its readers; the
+    /// gap in the sequence numbers shows them to the peer. An error that nothing can be read behind is given back.
+    pub(super) fn take(&mut self, read: Result<Vec<Record>, ReadError>) -> Result<(), ReadError> {
         self.waiting = false;
-        if let Some(last) = records.last() {
-            self.next = Sequence(last.sequence.0 + 1);
+        match read {
+            Ok(records) => {
+                if let Some(last) = records.last() {
+                    self.next = Sequence(last.sequence.0 + 1);
+                }
+                self.read.extend(records);
+            }
+            Err(error) => {
+                let Some(resume) = error.resume_behind(self.next) else {
+                    return Err(error);
+                };
+                tracing::error!(%error, "a reader passes over damaged events");
+                self.next = resume;
+            }
         }
-        self.read.extend(records);
+        Ok(())
     }
 
     /// Something was appended, perhaps.
@@ -165,5 +178,45 @@ fn metric(hub: &Hub, partition: Partition, record: &Record, now: Timestamp) -> R
         last,
         last_enqueued,
         retrieved: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hub::readers::{GroupName, Reader as Who, ReaderSlots};
+
+    fn reader(start: u64) -> Reader {
+        let who = Who {
+            name: None,
+            epoch: None,
+        };
+        let group = GroupName::parse("$Default").unwrap();
+        let (slot, _) = ReaderSlots::new(1).take(&group, Partition(0), who).unwrap();
+        Reader::new(String::new(), Partition(0), Sequence(start), false, false, slot)
+    }
+
+    #[test]
+    fn damage_costs_a_reader_the_damaged_records_and_no_more() {
+        let mut reader = reader(3);
+        let damaged = |resume| ReadError::Damaged {
+            what: "a checksum does not hold".to_owned(),
+            resume: Sequence(resume),
+        };
+        reader.take(Err(damaged(7))).unwrap();
+        assert_eq!(reader.next, Sequence(7));
+        // An engine that sends a reader back must not hold it for ever.
+        reader.take(Err(damaged(2))).unwrap();
+        assert_eq!(reader.next, Sequence(8));
+        let record = Record {
+            sequence: Sequence(8),
+            enqueued: Timestamp::from_secs(1),
+            bytes: bytes::Bytes::new(),
+        };
+        reader.take(Ok(vec![record])).unwrap();
+        assert_eq!((reader.next, reader.read.len()), (Sequence(9), 1));
+        reader
+            .take(Err(ReadError::Unreadable("gone".to_owned())))
+            .unwrap_err();
     }
 }

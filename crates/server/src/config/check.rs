@@ -11,7 +11,7 @@ const PARTITIONS_MAX: u16 = 32;
 
 /// Sizes of a segment that make sense: it must hold many messages, and retention works by whole segments.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
-const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// Shortest retention: a reader must have a chance.
 const RETENTION_AGE_MIN: Duration = Duration::from_secs(60);
@@ -103,7 +103,7 @@ fn check_hub(hub: &HubConfig, texts: &mut Vec<String>) {
         );
     }
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&hub.segment_bytes) {
-        add("segment_bytes", "give a size between 1 MiB and 4 GiB".to_owned());
+        add("segment_bytes", "give a size between 1 MiB and 1 GiB".to_owned());
     }
     if hub.retention_age < RETENTION_AGE_MIN {
         add("retention_age", "give at least 1 min".to_owned());

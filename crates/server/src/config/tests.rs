@@ -276,7 +276,7 @@ fn what_does_not_fit_together_is_told() {
         ),
         (
             "hubs.hub1.segment_bytes=1 KiB",
-            "hubs.hub1.segment_bytes: give a size between 1 MiB and 4 GiB",
+            "hubs.hub1.segment_bytes: give a size between 1 MiB and 1 GiB",
         ),
         (
             "hubs.hub1.retention_age=5 s",

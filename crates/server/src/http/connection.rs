@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hub::limits::Limit;
-use hub::records::Origin;
+use hub::records::{Kind, Origin, Outcome};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) server_name: Option<String>,
     known: AtomicBool,
+    // Whether a whole head came.
+    heard: AtomicBool,
 }
 
 impl Peer {
@@ -39,7 +41,26 @@ impl Peer {
 }
 
 /// Serves requests until the peer leaves, the server stops, or a stranger's time is up.
-pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
+pub(crate) async fn serve(mut arrival: Arrival, app: Arc<App>) {
+    let origin = Origin::new(arrival.peer, "https");
+    // hyper takes its buffers at once; a peer that only holds a connection open is not worth them.
+    let spoken = tokio::select! {
+        spoken = arrival.stream.spoken() => spoken.map_err(|error| broken(&error)),
+        () = tokio::time::sleep_until(arrival.deadline) => Err(late(&app)),
+        () = arrival.stranger.evicted() => Err(evicted()),
+        () = arrival.draining.begun() => return,
+    };
+    let ended = match spoken {
+        Ok(()) => Box::pin(serve_requests(arrival, &app)).await,
+        Err(outcome) => Err(outcome),
+    };
+    if let Err(outcome) = ended {
+        app.records.leave(origin, outcome);
+    }
+}
+
+/// Serves a peer that has begun to speak; the error is what its record says.
+async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<(), Outcome> {
     let Arrival {
         stream,
         peer,
@@ -51,9 +72,11 @@ pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
         address: peer,
         server_name: stream.server_name().map(str::to_owned),
         known: AtomicBool::new(false),
+        heard: AtomicBool::new(false),
     });
     let service = service_fn(|request| {
-        let (app, peer) = (Arc::clone(&app), Arc::clone(&peer));
+        let (app, peer) = (Arc::clone(app), Arc::clone(&peer));
+        peer.heard.store(true, Ordering::Relaxed);
         async move { Ok::<_, Infallible>(request::answer(request, app, peer).await) }
     });
     let connection = http1::Builder::new()
@@ -62,22 +85,16 @@ pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let refuse = |outcome| app.records.leave(Origin::new(peer.address, "https"), outcome);
 
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = tokio::time::sleep_until(deadline) => {
-            if peer.known.load(Ordering::Relaxed) {
-                None
-            } else {
-                refuse(timed_out(app.limits.time(Limit::UnauthenticatedSecsMax)));
-                return;
+            if !peer.known.load(Ordering::Relaxed) {
+                return Err(late(app));
             }
+            None
         }
-        () = stranger.evicted() => {
-            refuse(evicted());
-            return;
-        }
+        () = stranger.evicted() => return Err(evicted()),
         () = draining.begun() => None,
     };
     drop(stranger);
@@ -88,11 +105,42 @@ pub(crate) async fn serve(arrival: Arrival, app: Arc<App>) {
             ended = connection.as_mut() => ended,
             () = draining.begun() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // Whatever happens to it now, it is we who ended it.
+                let _ = connection.await;
+                return Ok(());
             }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer.address, %error, "HTTPS connection ended");
+    match ended {
+        Err(error) if error.is_parse() => Err(unreadable(&error)),
+        // A peer whose request was answered comes and goes as it likes.
+        _ if peer.heard.load(Ordering::Relaxed) => Ok(()),
+        Ok(()) => Err(left()),
+        Err(error) if error.is_incomplete_message() => Err(left()),
+        Err(error) => Err(broken(&error)),
     }
+}
+
+fn late(app: &App) -> Outcome {
+    timed_out(app.limits.time(Limit::UnauthenticatedSecsMax))
+}
+
+fn left() -> Outcome {
+    let text = "the peer closed the connection before its first request was complete";
+    Outcome::new(Kind::Refused, "parse", "peer_closed", text)
+}
+
+fn broken(error: &dyn std::error::Error) -> Outcome {
+    let text = format!("the connection broke before its first request: {error}");
+    Outcome::new(Kind::Refused, "parse", "broken", text)
+}
+
+/// What came was no request; the peer was answered with 400 or 431.
+fn unreadable(error: &hyper::Error) -> Outcome {
+    if error.is_parse_too_large() {
+        let text = format!("the head of a request is larger than {HEAD_BYTES_MAX} bytes");
+        return Outcome::new(Kind::Refused, "parse", "head_too_large", text);
+    }
+    let text = format!("what came is no HTTP/1.1 request: {error}");
+    Outcome::new(Kind::Refused, "parse", "malformed", text)
 }

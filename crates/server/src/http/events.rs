@@ -1,7 +1,7 @@
 //! Streams of lines: records of connections, and telemetry as it comes (`ironhub events`, `ironhub monitor`).
 //!
 //! Each line is one JSON object. A client that reads slowly slows nobody: records that it misses are counted to it, telemetry waits
-//! for it in the log.
+//! for it in the log. Telemetry that is damaged on disk is left out, and a line in its place says which.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hub::access::right::{RegistryRead, ServiceConnect};
 use hub::error::Error;
-use hub::hub::Hub;
-use hub::log::{Partition, Record as LogRecord, Sequence};
+use hub::log::{Log, Partition, Record as LogRecord, Sequence};
 use hub::records::{Filter, Record};
 use hyper::Response;
 use hyper::body::Frame;
@@ -36,8 +35,11 @@ const MONITOR_BYTES_MAX: usize = 256 * 1_024;
 /// The newest records of the hub, and those that follow if they are asked for.
 pub(super) fn records(call: &Call) -> Result<Reply, Error> {
     call.authorize::<RegistryRead>()?;
+    // A peer that was refused before it named a hub belongs to none. Where there is one hub it can only have meant that one; where
+    // there are several, the owner of one must not learn who came to another.
+    let is_shared = call.app.hubs.all().len() > 1;
     let filter = Filter {
-        hub: Some(call.hub.name().clone()),
+        hub: is_shared.then(|| call.hub.name().clone()),
         device: call.query("device"),
     };
     let limit = call
@@ -90,44 +92,53 @@ pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
     for number in 0..log.partition_count() {
         if let Some(info) = log.info(Partition(number)) {
             let start = if earliest { info.first } else { info.next };
-            partitions.push(tail(Arc::clone(&call.hub), Partition(number), start, device.clone()).boxed());
+            partitions.push(tail(Arc::clone(log), Partition(number), start, device.clone()).boxed());
         }
     }
     Ok(lines(partitions))
 }
 
-/// The events of one partition from a place on, as lines; ends when the log cannot be read.
+/// The events of one partition from a place on, as lines; ends when the log cannot be read at all.
 fn tail(
-    hub: Arc<Hub>,
+    log: Arc<dyn Log>,
     partition: Partition,
     start: Sequence,
     device: Option<String>,
 ) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((hub, start), move |(hub, next)| async move {
-        let mut appended = hub.telemetry().log().watch(partition)?;
-        appended.wait_for(|end| *end > next).await.ok()?;
-        let read = hub
-            .telemetry()
-            .log()
-            .read(partition, next, MONITOR_RECORDS_MAX, MONITOR_BYTES_MAX)
-            .await;
-        let records = match read {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::error!(%error, "a monitored partition cannot be read");
-                return None;
-            }
-        };
-        let next = records.last().map_or(next, |last| Sequence(last.sequence.0 + 1));
-        Some((records, (hub, next)))
-    })
-    .flat_map(move |records| {
+    stream::unfold((log, start), move |(log, next)| {
         let device = device.clone();
-        let shown = records
-            .into_iter()
-            .filter_map(move |record| shown(partition, &record, device.as_deref()));
-        stream::iter(shown.collect::<Vec<_>>())
+        async move {
+            let mut appended = log.watch(partition)?;
+            appended.wait_for(|end| *end > next).await.ok()?;
+            let read = log
+                .read(partition, next, MONITOR_RECORDS_MAX, MONITOR_BYTES_MAX)
+                .await;
+            let (shown, next) = match read {
+                Ok(records) => {
+                    let behind = records.last().map(|last| Sequence(last.sequence.0 + 1));
+                    let shown = records
+                        .iter()
+                        .filter_map(|record| shown(partition, record, device.as_deref()));
+                    (shown.collect::<Vec<_>>(), behind.unwrap_or(next))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a monitored partition cannot be read");
+                    let resume = error.resume_behind(next)?;
+                    (vec![unreadable(partition, next, resume)], resume)
+                }
+            };
+            Some((stream::iter(shown), (log, next)))
+        }
     })
+    .flatten()
+}
+
+/// What stands in place of damaged events; where they lie is told to the operator in the log.
+fn unreadable(partition: Partition, first: Sequence, resume: Sequence) -> Bytes {
+    line(&json!({
+        "partition": partition.0.to_string(),
+        "unreadable": { "firstSequenceNumber": first.0, "lastSequenceNumber": resume.0.saturating_sub(1) },
+    }))
 }
 
 fn shown(partition: Partition, record: &LogRecord, device: Option<&str>) -> Option<Bytes> {
@@ -150,4 +161,80 @@ fn lines(lines: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use engines::segment::{SegmentLog, Settings};
+    use hub::clock::{SystemClock, Timestamp};
+    use hub::identity::GenerationId;
+    use hub::log::Batch;
+    use hub::telemetry::{EventEncoder as _, Message, Stamp};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::event::SectionEncoder;
+
+    fn event(body: &str) -> Vec<u8> {
+        let stamp = Stamp {
+            device: "d1",
+            module: None,
+            auth_method: "{}",
+            generation: GenerationId::from_ticks(1),
+            model_id: None,
+            received: Timestamp::from_secs(1),
+        };
+        let message = Message {
+            body: body.as_bytes(),
+            ..Message::default()
+        };
+        let mut bytes = Vec::new();
+        SectionEncoder.encode(&stamp, &message, &mut bytes);
+        bytes
+    }
+
+    async fn append(log: &SegmentLog, body: &str) {
+        let mut batch = Batch::new();
+        batch.push(&event(body));
+        log.append(Partition(0), batch).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn damage_costs_a_monitor_the_damaged_events_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let settings = Settings {
+                partition_count: 1,
+                commit_delay: Duration::ZERO,
+                ..Settings::default()
+            };
+            SegmentLog::open(folder.path(), settings, Arc::new(SystemClock::new())).unwrap()
+        };
+        let log = open();
+        for body in ["first", "second-is-damaged", "third"] {
+            append(&log, body).await;
+        }
+        drop(log);
+        let path = folder.path().join("0000000000.segment");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let place = bytes.windows(6).position(|window| window == b"second").unwrap();
+        bytes[place] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+
+        let log = Arc::new(open());
+        let seam: Arc<dyn Log> = Arc::<SegmentLog>::clone(&log);
+        let mut lines = std::pin::pin!(tail(seam, Partition(0), Sequence(0), None));
+        let mut next = async || serde_json::from_slice::<Value>(&lines.next().await.unwrap()).unwrap();
+        assert_eq!(next().await["body"], "first");
+        let unreadable = json!({ "firstSequenceNumber": 1, "lastSequenceNumber": 1 });
+        assert_eq!(
+            next().await,
+            json!({ "partition": "0", "unreadable": unreadable })
+        );
+        assert_eq!(next().await["body"], "third");
+        append(&log, "fourth").await;
+        assert_eq!(next().await["body"], "fourth");
+    }
 }

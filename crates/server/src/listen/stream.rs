@@ -40,6 +40,14 @@ impl Stream {
         }
     }
 
+    /// Waits until the peer has said something, or closed.
+    pub(crate) async fn spoken(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tls(stream) => stream.spoken().await,
+            Self::Plain(stream) => stream.readable().await,
+        }
+    }
+
     /// The peer is known now: reads may be larger.
     pub(crate) fn lift_stranger_limit(&mut self) {
         if let Self::Tls(stream) = self {

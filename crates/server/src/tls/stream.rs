@@ -121,6 +121,17 @@ impl TlsStream {
         self.read_bytes_max = READ_BYTES_MAX;
     }
 
+    /// Waits until the peer has said something, or closed. Costs no buffer of the caller's.
+    pub(crate) async fn spoken(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|context| {
+            while self.plain.is_empty() && !self.read_closed {
+                ready!(self.poll_fill(context))?;
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.tls.is_handshaking() {
             if self.read_closed {
