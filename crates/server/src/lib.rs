@@ -9,6 +9,12 @@ mod app;
 pub mod config;
 pub mod dev;
 mod event;
+#[cfg(feature = "fuzzing")]
+#[allow(
+    clippy::missing_panics_doc,
+    reason = "a fuzz target panics when it has found something"
+)]
+pub mod fuzzing;
 mod http;
 mod listen;
 mod mailbox;

@@ -25,7 +25,7 @@ mod send;
 mod session;
 mod violation;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub struct Connection {
     peer: Peer,
     heard: Duration,
     sent: Duration,
-    sessions: HashMap<u16, Session>,
+    sessions: BTreeMap<u16, Session>,
     next_serial: u32,
     partial_bytes: usize,
     events: VecDeque<Event>,
@@ -89,7 +89,7 @@ impl Connection {
             },
             heard: now,
             sent: now,
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             next_serial: 0,
             partial_bytes: 0,
             events: VecDeque::new(),

@@ -1,6 +1,6 @@
 //! One session: windows of transfer frames in both directions, and the links on it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::performative::{Begin, Flow, Role};
 
@@ -18,8 +18,8 @@ pub(super) struct Session {
     pub(super) remote_incoming_window: u32,
     /// Id of our next delivery.
     pub(super) next_delivery_id: u32,
-    /// Links by handle; the peer's handle is ours as well.
-    pub(super) links: HashMap<u32, Link>,
+    /// Links by handle, in order, so that what is told of all of them is told in the same order; the peer's handle is ours as well.
+    pub(super) links: BTreeMap<u32, Link>,
     /// Handles of links with deliveries that are not settled, by delivery.
     pub(super) unsettled: BTreeMap<u32, u32>,
     /// Frames of a delivery that the peer's window had no room for, whole but for their window accounting.
@@ -36,7 +36,7 @@ impl Session {
             next_outgoing_id: 1,
             remote_incoming_window: begin.incoming_window,
             next_delivery_id: 0,
-            links: HashMap::new(),
+            links: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             blocked: VecDeque::new(),
             ending: false,

@@ -36,3 +36,21 @@ pub(crate) fn config(table: &Limits) -> ::amqp::connection::Config {
         ..Config::default()
     }
 }
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    //! What the fuzz entry points of the crate reach of this front end.
+
+    use super::address::Address;
+    use super::filter::Start;
+
+    pub(crate) fn filter(text: &str) {
+        let _ = Start::parse(text);
+    }
+
+    pub(crate) fn address(text: &str) {
+        if let Address::Device { identity, .. } = Address::parse(text) {
+            assert!(!identity.device.as_str().contains('/'));
+        }
+    }
+}

@@ -12,3 +12,31 @@ mod username;
 
 pub(crate) use connection::serve;
 pub(crate) use login::limits;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    //! What the fuzz entry points of the crate reach of this front end.
+
+    use hub::identity::IdentityId;
+    use hub::telemetry::Message;
+
+    use super::properties::read_bag;
+    use super::topic::{Inbound, judge_filter};
+    use super::username::Username;
+
+    pub(crate) fn topic<'a>(text: &'a str, identity: &IdentityId, message: &mut Message<'a>) {
+        let _ = judge_filter(text, identity);
+        if let Ok(Inbound::Telemetry { bag }) = Inbound::parse(text, identity) {
+            read_bag(bag, message);
+        } else {
+            read_bag(text, message);
+        }
+    }
+
+    pub(crate) fn username(text: &str) {
+        if let Ok(username) = Username::parse(text) {
+            let shown = format!("{}/{}", username.host, username.device);
+            assert!(text.starts_with(&shown), "{shown}");
+        }
+    }
+}

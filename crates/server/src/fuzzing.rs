@@ -1,0 +1,43 @@
+//! Fuzz entry points of the front ends' parsers, with the invariants they must keep.
+
+use hub::identity::{DeviceId, IdentityId};
+use hub::telemetry::Message;
+
+use crate::amqp::fuzzing as amqp_fuzzing;
+use crate::mqtt::fuzzing as mqtt_fuzzing;
+
+fn identity() -> Option<IdentityId> {
+    DeviceId::parse("dev1").ok().map(IdentityId::device)
+}
+
+/// A topic with a property bag, of a device or of nobody.
+pub fn topic_and_bag(data: &[u8]) {
+    let (Ok(text), Some(identity)) = (std::str::from_utf8(data), identity()) else {
+        return;
+    };
+    let mut message = Message::default();
+    mqtt_fuzzing::topic(text, &identity, &mut message);
+    // What is decoded is never longer than what came, but for characters that replace what is no text.
+    assert!(message.counted_bytes() <= 3 * text.len() + 64);
+}
+
+/// The user name of a CONNECT.
+pub fn username(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        mqtt_fuzzing::username(text);
+    }
+}
+
+/// The selector expression of a reader.
+pub fn filter(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        amqp_fuzzing::filter(text);
+    }
+}
+
+/// The address of a link.
+pub fn address(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        amqp_fuzzing::address(text);
+    }
+}
