@@ -1,5 +1,7 @@
 //! Every target over its corpus and over thousands of small changes of it. The count is fixed, so that a run is the same everywhere.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::path::Path;
 
 use targets::{Mutations, TARGETS};
