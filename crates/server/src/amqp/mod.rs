@@ -12,9 +12,11 @@ mod ending;
 mod fault;
 mod filter;
 mod grants;
+mod links;
 mod management;
 mod reader;
 mod request;
+mod requests;
 mod sasl;
 
 pub(crate) use connection::serve;

@@ -1,0 +1,194 @@
+//! Links of a connection: decided, pumped, looked at again, ended.
+
+use std::time::Duration;
+
+use amqp::connection::LinkId;
+use amqp::performative::{Attach, Error};
+use hub::access::{Refusal, right};
+use hub::hub::Hub;
+use hub::log::{ReadError, Record};
+use hub::records::{Kind, Outcome};
+
+use super::attach::{Admission, JudgeError, Node, judge};
+use super::connection::{Connection, Prepared, Work};
+use super::ending::Ending;
+use super::fault;
+use super::reader::Wait;
+
+/// Time between an attach and the redirect of the link: clients register for it only after the attach (amqp.md C.2).
+const REDIRECT_DELAY: Duration = Duration::from_millis(30);
+
+impl Connection {
+    pub(super) fn handle_attach(&mut self, link: LinkId, attach: Box<Attach>) {
+        let Some(hub) = self.hub.clone() else {
+            return;
+        };
+        match judge(&attach, &hub, &self.grants, self.app.amqp_port()) {
+            Ok(Admission::Node(node, reply)) => {
+                self.machine.accept_attach(link, &attach, reply);
+                if let Node::Redirected(error) = &node {
+                    let error = Box::new(error.clone());
+                    self.work.push(Box::pin(async move {
+                        tokio::time::sleep(REDIRECT_DELAY).await;
+                        Work::Redirect(link, error)
+                    }));
+                }
+                self.nodes.insert(link, node);
+            }
+            Ok(Admission::Reader(plan)) => {
+                self.work.push(Box::pin(async move {
+                    let result = plan.carry_out().await;
+                    Work::Prepared(Box::new(Prepared { link, attach, result }))
+                }));
+            }
+            Err(JudgeError { error, refusal }) => {
+                self.refuse_attach(link, &attach, error, refusal.as_deref());
+            }
+        }
+    }
+
+    pub(super) fn refuse_attach(
+        &mut self,
+        link: LinkId,
+        attach: &Attach,
+        error: Error,
+        refusal: Option<&Refusal>,
+    ) {
+        if let Some(refusal) = refusal {
+            self.refused(refusal);
+        } else {
+            let text = error.description.clone();
+            let text = text.unwrap_or_else(|| error.condition.clone());
+            let outcome = Outcome::new(Kind::Refused, "attach", "link_refused", text);
+            self.app.records.leave(self.origin.clone(), outcome);
+        }
+        self.machine.refuse_attach(link, attach, error);
+    }
+
+    pub(super) fn finish_read(&mut self, link: LinkId, read: Result<Vec<Record>, ReadError>) {
+        if let Some(Node::Reader(reader)) = self.nodes.get_mut(&link)
+            && let Err(error) = reader.take(read)
+        {
+            tracing::error!(%error, "a reader's partition cannot be read");
+            let error = Error::new(fault::INTERNAL, "The partition cannot be read.");
+            self.end_link(link, error);
+        }
+        self.pump(link);
+    }
+
+    pub(super) fn finish_attach(&mut self, prepared: Prepared) {
+        let Prepared { link, attach, result } = prepared;
+        match result {
+            Ok((reader, reply, displaced)) => {
+                self.machine.accept_attach(link, &attach, reply);
+                if self.machine.settle_modes(link).is_none() {
+                    // The peer gave up meanwhile; dropping the reader frees its place.
+                    return;
+                }
+                self.work.push(Box::pin(async move {
+                    displaced
+                        .await
+                        .map_or(Work::Nothing, |displacement| Work::Displaced(link, displacement))
+                }));
+                self.nodes.insert(link, Node::Reader(reader));
+                self.pump(link);
+            }
+            Err(error) => self.refuse_attach(link, &attach, error, None),
+        }
+    }
+
+    pub(super) fn end_link(&mut self, link: LinkId, error: Error) {
+        if self.nodes.remove(&link).is_some() {
+            self.machine.detach(link, Some(error));
+        }
+    }
+
+    /// Lets a reader send what it can, and waits for what it needs.
+    pub(super) fn pump(&mut self, link: LinkId) {
+        let (Some(Node::Reader(reader)), Some(hub)) = (self.nodes.get_mut(&link), &self.hub) else {
+            return;
+        };
+        match reader.pump(link, &mut self.machine, hub, self.app.clock.now()) {
+            Some(Wait::Read(read)) => self
+                .work
+                .push(Box::pin(async move { Work::Read(link, read.await) })),
+            Some(Wait::Tail(tail)) => self.work.push(Box::pin(async move {
+                tail.await;
+                Work::Tail(link)
+            })),
+            None => {}
+        }
+    }
+
+    pub(super) fn pump_all(&mut self) {
+        let readers = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::Reader(_)));
+        let links: Vec<LinkId> = readers.map(|(link, _)| *link).collect();
+        for link in links {
+            self.pump(link);
+        }
+    }
+
+    /// Ends links whose right is gone: expired tokens, rotated keys, policies that lost the right.
+    pub(super) fn recheck(&mut self) -> Result<(), Ending> {
+        let Some(hub) = self.hub.clone() else {
+            return Ok(());
+        };
+        if !self.was_known {
+            return Ok(());
+        }
+        self.grants.expire(hub.gate(), self.app.clock.now());
+        let may_read = self
+            .grants
+            .authorize::<right::ServiceConnect>(hub.gate(), "messages/events");
+        let Err(refusal) = may_read else {
+            return Ok(());
+        };
+        let reads = |node: &Node| {
+            matches!(
+                node,
+                Node::Reader(_) | Node::ManagementRequests | Node::ManagementReplies(_)
+            )
+        };
+        let links: Vec<LinkId> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| reads(node))
+            .map(|(link, _)| *link)
+            .collect();
+        let links: Vec<LinkId> = links
+            .into_iter()
+            .filter(|link| !self.still_allowed(*link, &hub))
+            .collect();
+        if !links.is_empty() {
+            self.app
+                .records
+                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(&refusal));
+        }
+        for link in links {
+            self.end_link(link, fault::of_refusal(&refusal));
+        }
+        if self.grants.is_empty() {
+            let error = Error::new(
+                fault::UNAUTHORIZED,
+                "No token of the connection is valid any more.",
+            );
+            self.machine.close(self.app.clock.elapsed(), Some(error));
+            return Err(Ending::TokensExpired);
+        }
+        Ok(())
+    }
+
+    /// Whether a narrower token still covers a link.
+    pub(super) fn still_allowed(&self, link: LinkId, hub: &Hub) -> bool {
+        let path = match self.nodes.get(&link) {
+            Some(Node::Reader(reader)) => reader.path(),
+            _ => "messages/events/$management",
+        };
+        self.grants
+            .authorize::<right::ServiceConnect>(hub.gate(), path)
+            .is_ok()
+    }
+}
