@@ -27,7 +27,9 @@ fn every_target_bears_its_corpus_and_changes_of_it() {
     for (name, run) in TARGETS {
         let inputs = corpus(name);
         assert!(!inputs.is_empty(), "{name} has no corpus");
-        inputs.iter().for_each(|input| run(input));
+        for input in &inputs {
+            run(input);
+        }
         run(&[]);
         let count = if *name == "segment_recovery" {
             SLOW_MUTATIONS
