@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hub::BoxFuture;
 use hub::access::Refusal;
-use hub::bus::{Claim, Mail};
+use hub::bus::{Address, Claim, Mail};
 use hub::error::Error;
 use hub::limits::Limit;
 use hub::log::{AppendError, Appended, Batch};
@@ -77,12 +77,27 @@ struct Appending {
     acknowledgements: usize,
 }
 
+/// The place that a connection holds for its identity: given back when this is dropped, however the connection ended.
+struct Held {
+    app: Arc<App>,
+    address: Address,
+    claim: Claim,
+    presence: Arc<PresenceSession>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.app.bus.release(&self.address, self.claim);
+        self.app.presences.disconnect(&self.address, &self.presence);
+    }
+}
+
 struct Connection {
     app: Arc<App>,
     guest: Guest,
     sender: Sender,
-    claim: Claim,
-    presence: Arc<PresenceSession>,
+    // Until the connection leaves.
+    held: Option<Held>,
     mailbox: Arc<Mailbox>,
     timer: Pin<Box<Sleep>>,
     // Bytes for the client, from `sent` on.
@@ -122,8 +137,12 @@ impl Connection {
         Some(Self {
             app: Arc::clone(app),
             sender,
-            claim,
-            presence,
+            held: Some(Held {
+                app: Arc::clone(app),
+                address: guest.address.clone(),
+                claim,
+                presence,
+            }),
             mailbox,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             output: std::mem::take(&mut guest.answer),
@@ -291,8 +310,8 @@ impl Connection {
                 Err(violation) => break Err(Ending::Violation(violation)),
             }
         };
-        if taken > 0 {
-            self.presence.note_activity(self.app.clock.now());
+        if let (true, Some(held)) = (taken > 0, &self.held) {
+            held.presence.note_activity(self.app.clock.now());
         }
         // What came before an error was sent in good faith: it is appended all the same.
         self.append_staged();
@@ -512,8 +531,7 @@ impl Connection {
                 .command(&mut self.output)
                 .acknowledge_publishes(appending.acknowledgements);
         }
-        self.app.bus.release(&self.guest.address, self.claim);
-        self.app.presences.disconnect(&self.guest.address, &self.presence);
+        drop(self.held.take());
         self.app
             .records
             .leave(self.guest.origin.clone(), ending.outcome());
