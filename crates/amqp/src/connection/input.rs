@@ -83,7 +83,16 @@ impl Connection {
         match (header.kind, self.phase) {
             (FrameKind::Sasl, Phase::SaslInit | Phase::SaslResponse) => self.take_sasl(body)?,
             (FrameKind::Amqp, Phase::AwaitingOpen | Phase::Open | Phase::Closing) if body.is_empty() => {}
-            (FrameKind::Amqp, Phase::AwaitingOpen | Phase::Open | Phase::Closing) => {
+            (FrameKind::Amqp, Phase::Closing) => {
+                // Only the peer's close matters now; what else comes is late, whatever it is.
+                if let Ok((Performative::Close(_), _)) = Performative::decode(body) {
+                    self.phase = Phase::Closed;
+                }
+            }
+            (FrameKind::Amqp, Phase::AwaitingOpen | Phase::Open) => {
+                if header.channel > self.config.channel_max {
+                    return Err(Violation::ChannelTooHigh(header.channel));
+                }
                 let (performative, length) = Performative::decode(body)?;
                 let payload = body.get(length..).unwrap_or_default();
                 self.take_performative(now, header.channel, performative, payload)?;
@@ -130,19 +139,13 @@ impl Connection {
                 _ => Err(Violation::Unexpected("a frame before open")),
             };
         }
-        if self.phase == Phase::Closing {
-            // Only the peer's close matters now.
-            if let Performative::Close(_) = performative {
-                self.phase = Phase::Closed;
-            }
-            return Ok(());
-        }
         match performative {
             Performative::Open(_) => return Err(Violation::Unexpected("a second open")),
             Performative::Close(Close { error }) => {
                 self.write(0, |out| Close { error: None }.encode(out));
                 self.sent = now;
-                let channels: Vec<u16> = self.sessions.keys().copied().collect();
+                let mut channels: Vec<u16> = self.sessions.keys().copied().collect();
+                channels.sort_unstable();
                 for channel in channels {
                     self.drop_links(channel, error.as_ref());
                 }
@@ -185,7 +188,7 @@ impl Connection {
     }
 
     fn take_begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Violation> {
-        if channel > self.config.channel_max || self.sessions.len() >= self.config.limits.sessions_max {
+        if self.sessions.len() >= self.config.limits.sessions_max {
             return Err(Violation::TooManySessions);
         }
         if self.sessions.contains_key(&channel) {

@@ -227,7 +227,9 @@ impl Connection {
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
-        let links = std::mem::take(&mut session.links);
+        // In order of their handles: the same input always leads to the same events.
+        let mut links: Vec<(u32, Link)> = session.links.drain().collect();
+        links.sort_unstable_by_key(|(handle, _)| *handle);
         session.unsettled.clear();
         session.blocked.clear();
         for (handle, link) in links {

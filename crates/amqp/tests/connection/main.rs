@@ -10,4 +10,6 @@
 
 mod peer;
 
+mod bad_input;
 mod headers;
+mod opening;
