@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::performative::{Begin, Flow, Role};
 
-use super::link::Link;
+use super::link::{Link, LinkState};
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -72,10 +72,13 @@ impl Session {
         }
     }
 
-    /// Whether a link of that name and direction is there (amqp.md 1.5).
+    /// Whether a link of that name and direction is there (amqp.md 1.5). One that is detaching holds its name no longer: a client
+    /// that was sent away may come back on another handle before it has answered.
     pub(super) fn has_link(&self, name: &str, peer_role: Role) -> bool {
         self.links
             .values()
-            .any(|link| link.name == name && link.peer_role() == peer_role)
+            .any(|link| {
+                link.state != LinkState::Detaching && link.name == name && link.peer_role() == peer_role
+            })
     }
 }

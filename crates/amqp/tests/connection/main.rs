@@ -10,6 +10,8 @@
 
 mod peer;
 
+mod attaching;
 mod bad_input;
 mod headers;
 mod opening;
+mod receiving;

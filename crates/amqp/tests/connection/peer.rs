@@ -81,6 +81,13 @@ impl Peer {
         *link
     }
 
+    /// Attaches a sender on a handle that was used before, and forgets what went before.
+    pub(crate) fn attach_again(&mut self, channel: u16, handle: u32) {
+        self.events();
+        self.attach(channel, sender(handle));
+        self.read();
+    }
+
     /// Gives credit for the messages of a link, counted from its first one.
     pub(crate) fn grant(&mut self, channel: u16, handle: u32, credit: u32) {
         self.say(channel, grant(handle, 0, credit));
