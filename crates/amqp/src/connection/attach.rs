@@ -177,23 +177,6 @@ impl Connection {
         self.write_detach(id.channel, handle, Some(error));
     }
 
-    /// Detaches a link from our side, with a reason or without. Nothing more is heard of it.
-    pub fn detach(&mut self, id: LinkId, error: Option<Error>) {
-        let Some((session, handle)) = self.link_mut(id) else {
-            return;
-        };
-        let Some(link) = session
-            .links
-            .get_mut(&handle)
-            .filter(|link| link.state == LinkState::Attached)
-        else {
-            return;
-        };
-        link.state = LinkState::Detaching;
-        session.unsettled.retain(|_, of| *of != handle);
-        self.write_detach(id.channel, handle, error);
-    }
-
     /// Settle modes that the peer asked for.
     pub fn settle_modes(&self, id: LinkId) -> Option<(SenderSettleMode, ReceiverSettleMode)> {
         self.link(id).map(|link| link.settle_modes)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::frame::{self, FrameKind};
-use crate::performative::{Begin, Close, Detach, End, Error, Flow, Open, Performative};
+use crate::performative::{Begin, Close, End, Error, Flow, Open, Performative};
 use crate::sasl::SaslFrame;
 
 use super::link::{LinkState, Way};
@@ -279,39 +279,5 @@ impl Connection {
         if flow.echo {
             self.write_link_flow(channel, handle);
         }
-    }
-
-    fn take_detach(&mut self, channel: u16, detach: Detach) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
-            return;
-        };
-        let Some(link) = session.links.remove(&detach.handle) else {
-            self.end_session(
-                channel,
-                condition::UNATTACHED_HANDLE,
-                "A detach came for a handle that is not attached.",
-            );
-            return;
-        };
-        session.unsettled.retain(|_, handle| *handle != detach.handle);
-        self.partial_bytes -= super::link::partial_bytes(&link);
-        if link.state == LinkState::Detaching {
-            return;
-        }
-        let (handle, closed) = (detach.handle, detach.closed);
-        self.write(channel, |out| {
-            Detach {
-                handle,
-                closed,
-                error: None,
-            }
-            .encode(out);
-        });
-        let id = LinkId {
-            channel,
-            handle,
-            serial: link.serial,
-        };
-        self.events.push_back(Event::Detached(id, detach.error));
     }
 }

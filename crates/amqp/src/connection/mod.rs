@@ -17,6 +17,7 @@
 mod attach;
 mod authentication;
 mod config;
+mod detach;
 mod event;
 mod input;
 mod link;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::frame::{self, FrameKind};
-use crate::performative::{Close, Detach, End, Error, Open};
+use crate::performative::{Close, End, Error, Open};
 
 pub use attach::AttachReply;
 pub use authentication::SaslCode;
@@ -243,16 +244,5 @@ impl Connection {
                 self.events.push_back(Event::Detached(id, error.cloned()));
             }
         }
-    }
-
-    fn write_detach(&mut self, channel: u16, handle: u32, error: Option<Error>) {
-        self.write(channel, |out| {
-            Detach {
-                handle,
-                closed: true,
-                error,
-            }
-            .encode(out);
-        });
     }
 }

@@ -77,23 +77,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Detaches a link whose peer broke its rules, and tells the driver.
-    fn detach_for(&mut self, id: LinkId, error: Error) {
-        if let Some((session, handle)) = self.link_mut(id)
-            && let Some(link) = session.links.get_mut(&handle)
-        {
-            let partial = super::link::partial_bytes(link);
-            if let Way::In(incoming) = &mut link.way {
-                incoming.partial = None;
-            }
-            // A link that the driver has not decided yet is attached first, or the detach would name an unknown link.
-            link.state = LinkState::Detaching;
-            self.partial_bytes -= partial;
-            self.write_detach(id.channel, id.handle, Some(error.clone()));
-            self.events.push_back(Event::Detached(id, Some(error)));
-        }
-    }
-
     /// Says what became of a message of the peer, finally, and gives its credit back.
     pub fn dispose(&mut self, id: LinkId, delivery: u32, state: DeliveryState) {
         self.dispose_range(id, delivery, delivery, 1, state);

@@ -75,10 +75,8 @@ impl Session {
     /// Whether a link of that name and direction is there (amqp.md 1.5). One that is detaching holds its name no longer: a client
     /// that was sent away may come back on another handle before it has answered.
     pub(super) fn has_link(&self, name: &str, peer_role: Role) -> bool {
-        self.links
-            .values()
-            .any(|link| {
-                link.state != LinkState::Detaching && link.name == name && link.peer_role() == peer_role
-            })
+        self.links.values().any(|link| {
+            link.state != LinkState::Detaching && link.name == name && link.peer_role() == peer_role
+        })
     }
 }

@@ -83,7 +83,9 @@ fn the_largest_frame_is_taken() {
     let overhead = frame_of(0, &Performative::Transfer(whole(0, 0)), &[]).len();
     let payload = vec![7; 65_536 - overhead];
     peer.transfer(0, whole(0, 0), &payload);
-    assert!(matches!(peer.events().as_slice(), [Event::Delivered(_, delivery)] if delivery.payload == payload));
+    assert!(
+        matches!(peer.events().as_slice(), [Event::Delivered(_, delivery)] if delivery.payload == payload)
+    );
 }
 
 #[test]
@@ -163,8 +165,10 @@ fn handles_in_use_or_too_high() {
     let link = peer.attach(0, sender(4));
     let second = Performative::Attach(receiver(4));
     assert_eq!(ended_by(&mut peer, second), "amqp:session:handle-in-use");
-    assert!(matches!(peer.events().as_slice(), [Event::Detached(id, Some(error))]
-        if *id == link && error.condition == "amqp:session:handle-in-use"));
+    assert!(
+        matches!(peer.events().as_slice(), [Event::Detached(id, Some(error))]
+        if *id == link && error.condition == "amqp:session:handle-in-use")
+    );
 
     let mut peer = Peer::begun();
     peer.attach(0, sender(262_143));
@@ -185,11 +189,7 @@ fn more_links_than_are_allowed() {
 
 #[test]
 fn handles_that_are_not_attached() {
-    for performative in [
-        grant(9, 0, 1),
-        detach(9),
-        Performative::Transfer(whole(9, 0)),
-    ] {
+    for performative in [grant(9, 0, 1), detach(9), Performative::Transfer(whole(9, 0))] {
         assert_eq!(
             ended_by(&mut Peer::begun(), performative),
             "amqp:session:unattached-handle"
@@ -202,7 +202,13 @@ fn an_ended_session_takes_nothing_until_the_peer_ends_it() {
     let mut peer = Peer::begun();
     ended_by(&mut peer, detach(9));
     peer.say(0, Performative::Attach(sender(0)));
-    peer.say(0, Performative::Flow(Flow { echo: true, ..window(1, 1) }));
+    peer.say(
+        0,
+        Performative::Flow(Flow {
+            echo: true,
+            ..window(1, 1)
+        }),
+    );
     assert_eq!((peer.read(), peer.events()), (vec![], vec![]));
     peer.say(0, end());
     assert_eq!(peer.read(), []);
@@ -252,7 +258,10 @@ fn transactions_are_not_offered() {
     // An attach whose target is a coordinator (4.5.1): the target's descriptor is another, its capabilities stand where its
     // address would.
     let mut frame = frame_of(0, &Performative::Attach(sender(0)), &[]);
-    let at = frame.windows(3).position(|bytes| bytes == [0x00, 0x53, 0x29]).unwrap();
+    let at = frame
+        .windows(3)
+        .position(|bytes| bytes == [0x00, 0x53, 0x29])
+        .unwrap();
     frame[at + 2] = 0x30;
     let mut peer = Peer::begun();
     peer.feed(&frame).unwrap();

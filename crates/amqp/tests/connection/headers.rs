@@ -163,8 +163,5 @@ fn frames_of_the_other_kind_are_refused() {
 
     let mut peer = offered();
     let response = sasl_frame_of(&SaslFrame::Response(Response { response: vec![] }));
-    assert_eq!(
-        peer.feed(&response),
-        Err(Violation::Unexpected("a SASL frame"))
-    );
+    assert_eq!(peer.feed(&response), Err(Violation::Unexpected("a SASL frame")));
 }

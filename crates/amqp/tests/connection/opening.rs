@@ -135,8 +135,10 @@ fn a_close_before_the_open_came_says_open_first_and_ignores_what_comes() {
     let mut peer = Peer::new(Config::default());
     peer.feed(&AMQP_HEADER).unwrap();
     peer.read();
-    peer.machine
-        .close(peer.now, Some(Error::new("amqp:connection:forced", "Going away.")));
+    peer.machine.close(
+        peer.now,
+        Some(Error::new("amqp:connection:forced", "Going away.")),
+    );
     let said = peer.performatives();
     assert!(matches!(
         said.as_slice(),
@@ -185,7 +187,8 @@ fn what_comes_after_our_close_is_thrown_away_until_the_peer_closes() {
     peer.machine.forget(link, 1);
     peer.transfer(0, whole(0, 0), b"late");
     // Even what is undecodable is late: the peer did not know.
-    peer.feed(&[0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x99, 0x45]).unwrap();
+    peer.feed(&[0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x99, 0x45])
+        .unwrap();
     assert_eq!(peer.events(), []);
     assert!(!peer.machine.is_closed());
     peer.say(0, Performative::Close(Close { error: None }));
