@@ -161,17 +161,9 @@ impl Connection {
             return;
         };
         link.state = LinkState::Detaching;
-        let role = match attach.role {
-            Role::Sender => Role::Receiver,
-            Role::Receiver => Role::Sender,
-        };
         let answer = Attach {
             name: attach.name.clone(),
-            handle,
-            role,
-            snd_settle_mode: attach.snd_settle_mode,
-            rcv_settle_mode: attach.rcv_settle_mode,
-            ..empty_attach()
+            ..refusal_of(link, handle)
         };
         self.write(id.channel, |out| answer.encode(out));
         self.write_detach(id.channel, handle, Some(error));
@@ -180,6 +172,24 @@ impl Connection {
     /// Settle modes that the peer asked for.
     pub fn settle_modes(&self, id: LinkId) -> Option<(SenderSettleMode, ReceiverSettleMode)> {
         self.link(id).map(|link| link.settle_modes)
+    }
+}
+
+/// The attach that goes before the detach of a link that was not accepted: it has neither source nor target (amqp.md 1.5). Without
+/// it the detach would name a handle of which the peer knows nothing.
+pub(super) fn refusal_of(link: &Link, handle: u32) -> Attach {
+    let role = match link.peer_role() {
+        Role::Sender => Role::Receiver,
+        Role::Receiver => Role::Sender,
+    };
+    let (snd_settle_mode, rcv_settle_mode) = link.settle_modes;
+    Attach {
+        name: link.name.clone(),
+        handle,
+        role,
+        snd_settle_mode,
+        rcv_settle_mode,
+        ..empty_attach()
     }
 }
 

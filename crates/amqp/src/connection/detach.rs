@@ -2,6 +2,7 @@
 
 use crate::performative::{Detach, Error};
 
+use super::attach::refusal_of;
 use super::link::{LinkState, Way};
 use super::{Connection, Event, LinkId, condition};
 
@@ -40,6 +41,10 @@ impl Connection {
         if link.state == LinkState::Detaching {
             return;
         }
+        if link.state == LinkState::Deciding {
+            let answer = refusal_of(&link, detach.handle);
+            self.write(channel, |out| answer.encode(out));
+        }
         let (handle, closed) = (detach.handle, detach.closed);
         self.write(channel, |out| {
             Detach {
@@ -66,9 +71,12 @@ impl Connection {
             if let Way::In(incoming) = &mut link.way {
                 incoming.partial = None;
             }
-            // A link that the driver has not decided yet is attached first, or the detach would name an unknown link.
+            let attach = (link.state == LinkState::Deciding).then(|| refusal_of(link, handle));
             link.state = LinkState::Detaching;
             self.partial_bytes -= partial;
+            if let Some(attach) = attach {
+                self.write(id.channel, |out| attach.encode(out));
+            }
             self.write_detach(id.channel, id.handle, Some(error.clone()));
             self.events.push_back(Event::Detached(id, Some(error)));
         }
