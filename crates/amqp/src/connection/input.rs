@@ -241,7 +241,11 @@ impl Connection {
             );
             return;
         };
-        let serial = link.serial;
+        let id = LinkId {
+            channel,
+            handle,
+            serial: link.serial,
+        };
         if link.state == LinkState::Detaching {
             return;
         }
@@ -256,11 +260,7 @@ impl Connection {
                 outgoing.credit = if left > u32::MAX / 2 { 0 } else { left };
                 outgoing.drain = flow.drain;
                 if is_attached {
-                    self.events.push_back(Event::Credit(LinkId {
-                        channel,
-                        handle,
-                        serial,
-                    }));
+                    self.events.push_back(Event::Credit(id));
                 }
             }
             Way::In(incoming) => {
@@ -274,9 +274,10 @@ impl Connection {
                 }
             }
         }
+        let was_topped_up = self.top_up(id);
         self.send_blocked(channel);
         self.wake_senders(channel);
-        if flow.echo {
+        if flow.echo && !was_topped_up {
             self.write_link_flow(channel, handle);
         }
     }
