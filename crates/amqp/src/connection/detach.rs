@@ -3,7 +3,7 @@
 use crate::performative::{Detach, Error};
 
 use super::attach::refusal_of;
-use super::link::{LinkState, Way};
+use super::link::LinkState;
 use super::{Connection, Event, LinkId, condition};
 
 impl Connection {
@@ -12,15 +12,11 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return;
         };
-        let Some(link) = session
-            .links
-            .get_mut(&handle)
-            .filter(|link| link.state == LinkState::Attached)
-        else {
+        if session.links.get(&handle).map(|link| link.state) != Some(LinkState::Attached) {
             return;
-        };
-        link.state = LinkState::Detaching;
-        session.unsettled.retain(|_, of| *of != handle);
+        }
+        let partial_bytes = session.give_up(handle);
+        self.partial_bytes -= partial_bytes;
         self.write_detach(id.channel, handle, error);
     }
 
@@ -28,7 +24,7 @@ impl Connection {
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
-        let Some(link) = session.links.remove(&detach.handle) else {
+        let Some(state) = session.links.get(&detach.handle).map(|link| link.state) else {
             self.end_session(
                 channel,
                 condition::UNATTACHED_HANDLE,
@@ -36,12 +32,15 @@ impl Connection {
             );
             return;
         };
-        session.unsettled.retain(|_, handle| *handle != detach.handle);
-        self.partial_bytes -= super::link::partial_bytes(&link);
-        if link.state == LinkState::Detaching {
+        self.partial_bytes -= session.give_up(detach.handle);
+        let Some(link) = session
+            .links
+            .remove(&detach.handle)
+            .filter(|_| state != LinkState::Detaching)
+        else {
             return;
-        }
-        if link.state == LinkState::Deciding {
+        };
+        if state == LinkState::Deciding {
             let answer = refusal_of(&link, detach.handle);
             self.write(channel, |out| answer.encode(out));
         }
@@ -64,22 +63,21 @@ impl Connection {
 
     /// Detaches a link whose peer broke its rules, and tells the driver.
     pub(super) fn detach_for(&mut self, id: LinkId, error: Error) {
-        if let Some((session, handle)) = self.link_mut(id)
-            && let Some(link) = session.links.get_mut(&handle)
-        {
-            let partial = super::link::partial_bytes(link);
-            if let Way::In(incoming) = &mut link.way {
-                incoming.partial = None;
-            }
-            let attach = (link.state == LinkState::Deciding).then(|| refusal_of(link, handle));
-            link.state = LinkState::Detaching;
-            self.partial_bytes -= partial;
-            if let Some(attach) = attach {
-                self.write(id.channel, |out| attach.encode(out));
-            }
-            self.write_detach(id.channel, id.handle, Some(error.clone()));
-            self.events.push_back(Event::Detached(id, Some(error)));
+        let Some((session, handle)) = self.link_mut(id) else {
+            return;
+        };
+        let undecided = session
+            .links
+            .get(&handle)
+            .filter(|link| link.state == LinkState::Deciding);
+        let attach = undecided.map(|link| refusal_of(link, handle));
+        let partial_bytes = session.give_up(handle);
+        self.partial_bytes -= partial_bytes;
+        if let Some(attach) = attach {
+            self.write(id.channel, |out| attach.encode(out));
         }
+        self.write_detach(id.channel, handle, Some(error.clone()));
+        self.events.push_back(Event::Detached(id, Some(error)));
     }
 
     pub(super) fn write_detach(&mut self, channel: u16, handle: u32, error: Option<Error>) {

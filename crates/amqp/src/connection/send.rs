@@ -120,6 +120,7 @@ impl Connection {
             } else {
                 let frame = self.output.split_off(start);
                 if let Some(session) = self.sessions.get_mut(&channel) {
+                    session.blocked_handle = transfer.handle;
                     session.blocked.push_back(frame);
                 }
             }

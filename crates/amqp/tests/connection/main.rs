@@ -15,3 +15,5 @@ mod bad_input;
 mod headers;
 mod opening;
 mod receiving;
+mod sending;
+mod settling;
