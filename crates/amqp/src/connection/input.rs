@@ -254,11 +254,7 @@ impl Connection {
         match &mut link.way {
             Way::Out(outgoing) => {
                 // 2.6.7: what was sent meanwhile is taken off; a peer that names no count has seen nothing.
-                let seen = flow.delivery_count.unwrap_or(0);
-                let granted = seen.wrapping_add(flow.link_credit.unwrap_or(0));
-                let left = granted.wrapping_sub(outgoing.delivery_count);
-                outgoing.credit = if left > u32::MAX / 2 { 0 } else { left };
-                outgoing.drain = flow.drain;
+                outgoing.take_credit(flow);
                 if is_attached {
                     self.events.push_back(Event::Credit(id));
                 }
