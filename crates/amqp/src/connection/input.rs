@@ -224,10 +224,11 @@ impl Connection {
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
+        let was_shut = !session.has_room();
         session.take_window(flow);
         let Some(handle) = flow.handle else {
             self.send_blocked(channel);
-            self.wake_senders(channel);
+            self.wake_after(channel, was_shut);
             if flow.echo {
                 self.write_session_flow(channel);
             }
@@ -246,34 +247,21 @@ impl Connection {
             handle,
             serial: link.serial,
         };
-        if link.state == LinkState::Detaching {
-            return;
+        match (&mut link.way, link.state) {
+            (_, LinkState::Detaching) => {}
+            // A peer may give credit before its link is decided; it counts from then on.
+            (Way::Out(outgoing), _) => outgoing.take_credit(flow),
+            (Way::In(incoming), _) => incoming.skip(flow),
         }
-        // A peer may give credit before its link is decided; it counts from then on.
-        let is_attached = link.state == LinkState::Attached;
-        match &mut link.way {
-            Way::Out(outgoing) => {
-                // 2.6.7: what was sent meanwhile is taken off; a peer that names no count has seen nothing.
-                outgoing.take_credit(flow);
-                if is_attached {
-                    self.events.push_back(Event::Credit(id));
-                }
-            }
-            Way::In(incoming) => {
-                // The peer may have used up credit without sending (2.6.7, drain).
-                if let Some(count) = flow.delivery_count {
-                    let skipped = count.wrapping_sub(incoming.delivery_count);
-                    if skipped <= incoming.credit {
-                        incoming.delivery_count = count;
-                        incoming.credit -= skipped;
-                    }
-                }
-            }
-        }
+        let is_there = link.state != LinkState::Detaching;
+        let is_out = link.state == LinkState::Attached && matches!(link.way, Way::Out(_));
         let was_topped_up = self.top_up(id);
         self.send_blocked(channel);
-        self.wake_senders(channel);
-        if flow.echo && !was_topped_up {
+        let all_are_awake = self.wake_after(channel, was_shut);
+        if is_out && !all_are_awake {
+            self.events.push_back(Event::Credit(id));
+        }
+        if flow.echo && is_there && !was_topped_up {
             self.write_link_flow(channel, handle);
         }
     }

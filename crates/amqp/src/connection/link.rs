@@ -98,6 +98,20 @@ pub(super) struct Outgoing {
     pub(super) unsettled: BTreeSet<u32>,
 }
 
+impl Incoming {
+    /// The peer may have used up credit without sending (2.6.7, drain).
+    pub(super) fn skip(&mut self, flow: &Flow) {
+        let Some(count) = flow.delivery_count else {
+            return;
+        };
+        let skipped = count.wrapping_sub(self.delivery_count);
+        if skipped <= self.credit {
+            self.delivery_count = count;
+            self.credit -= skipped;
+        }
+    }
+}
+
 impl Outgoing {
     /// 2.6.7: what was sent since the peer last looked is taken off; a peer that names no count has seen nothing, and one that
     /// claims to have seen more than was sent has seen all.

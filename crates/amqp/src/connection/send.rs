@@ -4,6 +4,7 @@ use crate::frame::{self, FrameKind};
 use crate::performative::{DeliveryState, Disposition, ReceiverSettleMode, Role, Transfer};
 
 use super::link::{LinkState, Way};
+use super::session::Session;
 use super::{Connection, Event, LinkId};
 
 /// Room for header and performative of a transfer frame, tag included.
@@ -34,7 +35,7 @@ impl Connection {
         let Some(session) = self.sessions.get(&id.channel) else {
             return false;
         };
-        self.credit(id) > 0 && session.blocked.is_empty() && session.remote_incoming_window > 0
+        self.credit(id) > 0 && session.has_room()
     }
 
     /// Sends a message, given in pieces that follow one another; gives its delivery id. With `settled` nothing is heard of it
@@ -51,7 +52,7 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return Err(SendError::NotAttached);
         };
-        let room = session.blocked.is_empty() && session.remote_incoming_window > 0;
+        let room = session.has_room();
         let delivery_id = session.next_delivery_id;
         let Some(link) = session
             .links
@@ -156,25 +157,28 @@ impl Connection {
         }
     }
 
-    /// Tells the driver of every link that can send again after a session's window opened.
-    pub(super) fn wake_senders(&mut self, channel: u16) {
-        let Some(session) = self.sessions.get(&channel) else {
-            return;
+    /// Tells the driver of every link that has something to do after a session's window opened, in order of their handles.
+    /// Says whether it did.
+    pub(super) fn wake_after(&mut self, channel: u16, was_shut: bool) -> bool {
+        let opened = |session: &&Session| was_shut && session.has_room();
+        let Some(session) = self.sessions.get(&channel).filter(opened) else {
+            return false;
         };
-        if session.remote_incoming_window == 0 || !session.blocked.is_empty() {
-            return;
-        }
+        let mut waiting: Vec<LinkId> = Vec::new();
         for (&handle, link) in &session.links {
             if let (LinkState::Attached, Way::Out(outgoing)) = (link.state, &link.way)
-                && outgoing.credit > 0
+                && (outgoing.credit > 0 || outgoing.drain)
             {
-                self.events.push_back(Event::Credit(LinkId {
+                waiting.push(LinkId {
                     channel,
                     handle,
                     serial: link.serial,
-                }));
+                });
             }
         }
+        waiting.sort_unstable();
+        self.events.extend(waiting.into_iter().map(Event::Credit));
+        true
     }
 
     /// Says that there is nothing more to send: a peer that drains gets its credit back (2.6.7).

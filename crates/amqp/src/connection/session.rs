@@ -75,6 +75,11 @@ impl Session {
         }
     }
 
+    /// Whether a delivery may be begun.
+    pub(super) fn has_room(&self) -> bool {
+        self.blocked.is_empty() && self.remote_incoming_window > 0
+    }
+
     /// Begins the end of a link: gives up what is in flight on it, in both directions. Gives the bytes that had arrived in part.
     pub(super) fn give_up(&mut self, handle: u32) -> usize {
         if self.blocked_handle == handle {
