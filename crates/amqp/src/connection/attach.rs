@@ -116,6 +116,8 @@ impl Connection {
             return;
         };
         link.state = LinkState::Attached;
+        // The peer may have given credit, or begun a drain, before this.
+        let mut is_asked = false;
         let (role, initial_delivery_count) = match &mut link.way {
             Way::In(incoming) => {
                 incoming.window = reply.credit_window;
@@ -124,6 +126,7 @@ impl Connection {
             }
             Way::Out(outgoing) => {
                 outgoing.tracked = reply.tracked;
+                is_asked = outgoing.credit > 0 || outgoing.drain;
                 (Role::Sender, Some(0))
             }
         };
@@ -143,7 +146,7 @@ impl Connection {
         };
         self.write(id.channel, |out| answer.encode(out));
         self.top_up(id);
-        if self.credit(id) > 0 {
+        if is_asked {
             self.events.push_back(Event::Credit(id));
         }
     }

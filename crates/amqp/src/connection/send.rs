@@ -186,10 +186,16 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return;
         };
-        let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) else {
+        // What is left of a message goes before the end of the drain; the opening window wakes the driver again.
+        let is_blocked = !session.blocked.is_empty() && session.blocked_handle == handle;
+        let attached = session
+            .links
+            .get_mut(&handle)
+            .filter(|link| link.state == LinkState::Attached);
+        let Some(Way::Out(outgoing)) = attached.map(|link| &mut link.way) else {
             return;
         };
-        if !outgoing.drain {
+        if !outgoing.drain || is_blocked {
             return;
         }
         outgoing.delivery_count = outgoing.delivery_count.wrapping_add(outgoing.credit);
