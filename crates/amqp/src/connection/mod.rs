@@ -24,6 +24,7 @@ mod link;
 mod receive;
 mod send;
 mod session;
+mod settle;
 mod violation;
 
 use std::collections::{HashMap, VecDeque};

@@ -1,7 +1,7 @@
 //! Messages to the peer: cut into frames that it takes, within its credit and window.
 
 use crate::frame::{self, FrameKind};
-use crate::performative::{DeliveryState, Disposition, ReceiverSettleMode, Role, Transfer};
+use crate::performative::{ReceiverSettleMode, Transfer};
 
 use super::link::{LinkState, Way};
 use super::session::Session;
@@ -206,93 +206,6 @@ impl Connection {
         {
             outgoing.drain = false;
         }
-    }
-
-    /// Settles a message to the peer: the answer to an [`Event::Outcome`] that is not settled (amqp.md 1.6).
-    pub fn settle(&mut self, id: LinkId, delivery: u32, state: DeliveryState) {
-        if let Some((session, handle)) = self.link_mut(id) {
-            session.unsettled.remove(&delivery);
-            if let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) {
-                outgoing.unsettled.remove(&delivery);
-            }
-            self.write_settlement(id.channel, delivery, delivery, state);
-        }
-    }
-
-    fn write_settlement(&mut self, channel: u16, first: u32, last: u32, state: DeliveryState) {
-        let disposition = Disposition {
-            role: Role::Sender,
-            first,
-            last: (last != first).then_some(last),
-            settled: true,
-            state: Some(state),
-            batchable: false,
-        };
-        self.write(channel, |out| disposition.encode(out));
-    }
-
-    /// What the peer says of messages to it. Those that are tracked become events; of the others it is told that all is well, if
-    /// it waits to be told.
-    pub(super) fn take_disposition(&mut self, channel: u16, disposition: &Disposition) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
-            return;
-        };
-        // What a sender says of its own messages was said by us before.
-        if disposition.role == Role::Sender {
-            return;
-        }
-        let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
-        if last.wrapping_sub(first) > u32::MAX / 2 {
-            return;
-        }
-        // Delivery ids wrap; a range over the wrap is looked up in two parts.
-        let ranges = if first <= last {
-            [Some(first..=last), None]
-        } else {
-            [Some(first..=u32::MAX), Some(0..=last)]
-        };
-        let tracked: Vec<(u32, u32)> = ranges
-            .into_iter()
-            .flatten()
-            .flat_map(|range| session.unsettled.range(range).map(|(id, handle)| (*id, *handle)))
-            .collect();
-        let mut next = first;
-        for (delivery, handle) in tracked {
-            if !disposition.settled && delivery != next {
-                self.write_settlement(channel, next, delivery.wrapping_sub(1), DeliveryState::Accepted);
-            }
-            next = delivery.wrapping_add(1);
-            self.report_outcome(channel, handle, delivery, disposition);
-        }
-        let rest_is_empty = next == last.wrapping_add(1);
-        if !disposition.settled && !rest_is_empty {
-            self.write_settlement(channel, next, last, DeliveryState::Accepted);
-        }
-    }
-
-    fn report_outcome(&mut self, channel: u16, handle: u32, delivery: u32, disposition: &Disposition) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
-            return;
-        };
-        let Some(link) = session.links.get_mut(&handle) else {
-            return;
-        };
-        if disposition.settled {
-            session.unsettled.remove(&delivery);
-            if let Way::Out(outgoing) = &mut link.way {
-                outgoing.unsettled.remove(&delivery);
-            }
-        }
-        self.events.push_back(Event::Outcome {
-            link: LinkId {
-                channel,
-                handle,
-                serial: link.serial,
-            },
-            delivery,
-            state: disposition.state.clone(),
-            settled: disposition.settled,
-        });
     }
 }
 
