@@ -39,6 +39,11 @@ impl Connection {
         if disposition.role == Role::Sender {
             return;
         }
+        // No state, or how much of the message arrived, is no outcome and waits for no answer.
+        let is_outcome = !matches!(disposition.state, None | Some(DeliveryState::Received { .. }));
+        if !disposition.settled && !is_outcome {
+            return;
+        }
         let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
         if last.wrapping_sub(first) > u32::MAX / 2 {
             return;
