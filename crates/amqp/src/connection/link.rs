@@ -113,6 +113,11 @@ impl Incoming {
 }
 
 impl Outgoing {
+    /// Whether as many messages wait to be settled as may.
+    pub(super) fn is_full(&self, unsettled_max: usize) -> bool {
+        self.tracked && self.unsettled.len() >= unsettled_max
+    }
+
     /// 2.6.7: what was sent since the peer last looked is taken off; a peer that names no count has seen nothing, and one that
     /// claims to have seen more than was sent has seen all.
     pub(super) fn take_credit(&mut self, flow: &Flow) {

@@ -3,7 +3,7 @@
 use crate::frame::{self, FrameKind};
 use crate::performative::{ReceiverSettleMode, Transfer};
 
-use super::link::{LinkState, Way};
+use super::link::{LinkState, Outgoing, Way};
 use super::session::Session;
 use super::{Connection, Event, LinkId};
 
@@ -24,18 +24,22 @@ pub enum SendError {
 impl Connection {
     /// How many messages the peer takes on a link now.
     pub fn credit(&self, id: LinkId) -> u32 {
-        match self.link(id).map(|link| (&link.way, link.state)) {
-            Some((Way::Out(outgoing), LinkState::Attached)) => outgoing.credit,
-            _ => 0,
-        }
+        self.outgoing(id).map_or(0, |outgoing| outgoing.credit)
     }
 
-    /// Whether a message can be sent on a link now.
+    /// Whether a message can be sent on a link now. When that changes, an [`Event::Credit`] says so.
     pub fn can_send(&self, id: LinkId) -> bool {
-        let Some(session) = self.sessions.get(&id.channel) else {
-            return false;
-        };
-        self.credit(id) > 0 && session.has_room()
+        let has_room = self.sessions.get(&id.channel).is_some_and(Session::has_room);
+        let unsettled_max = self.config.limits.unsettled_per_link_max;
+        let may = |outgoing: &Outgoing| outgoing.credit > 0 && !outgoing.is_full(unsettled_max);
+        has_room && self.outgoing(id).is_some_and(may)
+    }
+
+    fn outgoing(&self, id: LinkId) -> Option<&Outgoing> {
+        match self.link(id).map(|link| (&link.way, link.state)) {
+            Some((Way::Out(outgoing), LinkState::Attached)) => Some(outgoing),
+            _ => None,
+        }
     }
 
     /// Sends a message, given in pieces that follow one another; gives its delivery id. With `settled` nothing is heard of it
@@ -67,7 +71,7 @@ impl Connection {
         if outgoing.credit == 0 {
             return Err(SendError::NoCredit);
         }
-        if !room || (outgoing.tracked && outgoing.unsettled.len() >= unsettled_max) {
+        if !room || outgoing.is_full(unsettled_max) {
             return Err(SendError::Blocked);
         }
         outgoing.credit -= 1;

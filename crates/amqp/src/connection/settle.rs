@@ -2,18 +2,36 @@
 
 use crate::performative::{DeliveryState, Disposition, Role};
 
-use super::link::Way;
+use super::link::{LinkState, Way};
 use super::{Connection, Event, LinkId};
 
 impl Connection {
     /// Settles a message to the peer: the answer to an [`Event::Outcome`] that is not settled (amqp.md 1.6).
     pub fn settle(&mut self, id: LinkId, delivery: u32, state: DeliveryState) {
-        if let Some((session, handle)) = self.link_mut(id) {
-            session.unsettled.remove(&delivery);
-            if let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) {
-                outgoing.unsettled.remove(&delivery);
-            }
+        let is_out = self
+            .link(id)
+            .is_some_and(|link| link.state == LinkState::Attached && matches!(link.way, Way::Out(_)));
+        if is_out {
             self.write_settlement(id.channel, delivery, delivery, state);
+            self.forget_unsettled(id, delivery);
+        }
+    }
+
+    /// A message of a link is settled; a link that was full of others goes on.
+    fn forget_unsettled(&mut self, id: LinkId, delivery: u32) {
+        let unsettled_max = self.config.limits.unsettled_per_link_max;
+        let Some((session, handle)) = self.link_mut(id) else {
+            return;
+        };
+        let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) else {
+            return;
+        };
+        let was_full = outgoing.is_full(unsettled_max);
+        if outgoing.unsettled.remove(&delivery) {
+            session.unsettled.remove(&delivery);
+        }
+        if was_full && self.can_send(id) {
+            self.events.push_back(Event::Credit(id));
         }
     }
 
@@ -74,27 +92,25 @@ impl Connection {
     }
 
     fn report_outcome(&mut self, channel: u16, handle: u32, delivery: u32, disposition: &Disposition) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
+        let Some(session) = self.sessions.get(&channel) else {
             return;
         };
-        let Some(link) = session.links.get_mut(&handle) else {
+        let Some(link) = session.links.get(&handle) else {
             return;
         };
-        if disposition.settled {
-            session.unsettled.remove(&delivery);
-            if let Way::Out(outgoing) = &mut link.way {
-                outgoing.unsettled.remove(&delivery);
-            }
-        }
+        let id = LinkId {
+            channel,
+            handle,
+            serial: link.serial,
+        };
         self.events.push_back(Event::Outcome {
-            link: LinkId {
-                channel,
-                handle,
-                serial: link.serial,
-            },
+            link: id,
             delivery,
             state: disposition.state.clone(),
             settled: disposition.settled,
         });
+        if disposition.settled {
+            self.forget_unsettled(id, delivery);
+        }
     }
 }
