@@ -114,3 +114,123 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::connection::AttachReply;
+    use crate::frame;
+    use crate::performative::{Attach, Begin, Flow, Open, Performative, Source, Target, Transfer};
+
+    fn say(connection: &mut Connection, performative: &Performative) {
+        let mut bytes = Vec::new();
+        let start = frame::begin(&mut bytes, frame::FrameKind::Amqp, 0);
+        performative.encode(&mut bytes);
+        frame::finish(&mut bytes, start);
+        let taken = connection.handle_input(Duration::ZERO, &bytes);
+        assert_eq!(taken, Ok(Some(bytes.len())));
+    }
+
+    /// An attach of a client that receives.
+    fn receiver() -> Attach {
+        let mut bytes = Vec::new();
+        crate::encode::described_list(&mut bytes, 0x12, |fields| {
+            crate::encode::string(fields.item(), "link");
+            crate::encode::uint(fields.item(), 0);
+            crate::encode::boolean(fields.item(), true);
+        });
+        let Ok((Performative::Attach(mut attach), _)) = Performative::decode(&bytes) else {
+            panic!("not an attach");
+        };
+        attach.source = Some(Source::of("from"));
+        attach.target = Some(Target::of("to"));
+        attach
+    }
+
+    /// A session whose ids are about to wrap: it takes four thousand million messages to get there from outside.
+    #[test]
+    fn delivery_and_transfer_ids_wrap() {
+        let mut connection = Connection::new(Arc::default(), Duration::ZERO);
+        connection
+            .handle_input(Duration::ZERO, &frame::AMQP_HEADER)
+            .unwrap();
+        say(&mut connection, &Performative::Open(Open::default()));
+        connection.accept_open(Duration::ZERO, None);
+        say(
+            &mut connection,
+            &Performative::Begin(Begin {
+                incoming_window: 10,
+                ..Begin::default()
+            }),
+        );
+        let session = connection.sessions.get_mut(&0).unwrap();
+        (session.next_delivery_id, session.next_outgoing_id) = (u32::MAX, u32::MAX);
+        say(&mut connection, &Performative::Attach(receiver()));
+        while let Some(event) = connection.poll_event() {
+            if let Event::Attached(link, attach) = event {
+                let reply = AttachReply {
+                    tracked: true,
+                    ..AttachReply::default()
+                };
+                connection.accept_attach(link, &attach, reply);
+            }
+        }
+        say(&mut connection, &Performative::Flow(flow(u32::MAX, 3)));
+        let Some(Event::Credit(link)) = connection.poll_event() else {
+            panic!("no credit");
+        };
+        connection.output().clear();
+        let sent = [(); 3].map(|()| connection.send(link, b"t", 0, &[b"m"], false));
+        assert_eq!(sent, [Ok(u32::MAX), Ok(0), Ok(1)]);
+        assert!(!connection.can_send(link));
+        assert_eq!(delivery_ids(connection.output()), [u32::MAX, 0, 1]);
+
+        // Two of the three were seen: the window and the range both lie over the wrap.
+        say(&mut connection, &Performative::Flow(flow(1, 3)));
+        assert_eq!(connection.poll_event(), Some(Event::Credit(link)));
+        assert_eq!(connection.sessions[&0].remote_incoming_window, 2);
+        let disposition = Disposition {
+            role: Role::Receiver,
+            first: u32::MAX,
+            last: Some(1),
+            settled: true,
+            state: Some(DeliveryState::Accepted),
+            batchable: false,
+        };
+        say(&mut connection, &Performative::Disposition(disposition));
+        let mut settled = Vec::new();
+        while let Some(Event::Outcome { delivery, .. }) = connection.poll_event() {
+            settled.push(delivery);
+        }
+        assert_eq!(settled, [u32::MAX, 0, 1]);
+        assert!(connection.sessions[&0].unsettled.is_empty());
+    }
+
+    fn flow(next_incoming_id: u32, incoming_window: u32) -> Flow {
+        Flow {
+            next_incoming_id: Some(next_incoming_id),
+            incoming_window,
+            handle: Some(0),
+            link_credit: Some(100),
+            ..Flow::default()
+        }
+    }
+
+    fn delivery_ids(output: &[u8]) -> Vec<u32> {
+        let mut ids = Vec::new();
+        let mut rest = output;
+        while let Ok(Some(header)) = frame::parse_header(rest) {
+            let (whole, behind) = rest.split_at(usize::try_from(header.size).unwrap());
+            if let Ok((Performative::Transfer(Transfer { delivery_id, .. }), _)) =
+                Performative::decode(&whole[8..])
+            {
+                ids.extend(delivery_id);
+            }
+            rest = behind;
+        }
+        ids
+    }
+}

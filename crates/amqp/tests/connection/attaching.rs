@@ -33,7 +33,7 @@ fn source_target_and_settle_modes_are_echoed() {
                 source.filter = Some(Value::Map(vec![(
                     Value::Symbol("apache.org:selector-filter:string".to_owned()),
                     Value::Described(
-                        Box::new(Value::Ulong(0x0046_8c00_0000_04)),
+                        Box::new(Value::Ulong(0x0000_468c_0000_0004)),
                         Box::new(Value::String("amqp.annotation.x-opt-offset > '-1'".to_owned())),
                     ),
                 )]));

@@ -12,6 +12,7 @@ mod peer;
 
 mod attaching;
 mod bad_input;
+mod chunks;
 mod headers;
 mod opening;
 mod receiving;

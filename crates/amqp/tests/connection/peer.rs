@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) now: Duration,
     /// How the driver answers attaches; nothing when the test does it itself.
     pub(crate) reply: Option<AttachReply>,
+    /// What else the driver does at an event.
+    pub(crate) on_event: Option<fn(&mut Connection, &Event)>,
     events: VecDeque<Event>,
     unread: Vec<u8>,
     untaken: Vec<u8>,
@@ -41,6 +43,7 @@ impl Peer {
             machine: Connection::new(Arc::new(config), Duration::ZERO),
             now: Duration::ZERO,
             reply: Some(AttachReply::default()),
+            on_event: None,
             events: VecDeque::new(),
             unread: Vec::new(),
             untaken: Vec::new(),
@@ -93,22 +96,26 @@ impl Peer {
         self.say(channel, grant(handle, 0, credit));
     }
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "tests write what is said in place; a borrow in each of them says nothing"
+    )]
     pub(crate) fn say(&mut self, channel: u16, performative: Performative) {
-        self.try_say(channel, performative, &[]).unwrap();
+        self.try_say(channel, &performative, &[]).unwrap();
     }
 
     pub(crate) fn transfer(&mut self, channel: u16, transfer: Transfer, payload: &[u8]) {
-        self.try_say(channel, Performative::Transfer(transfer), payload)
+        self.try_say(channel, &Performative::Transfer(transfer), payload)
             .unwrap();
     }
 
     pub(crate) fn try_say(
         &mut self,
         channel: u16,
-        performative: Performative,
+        performative: &Performative,
         payload: &[u8],
     ) -> Result<(), Violation> {
-        let bytes = frame_of(channel, &performative, payload);
+        let bytes = frame_of(channel, performative, payload);
         self.feed(&bytes)
     }
 
@@ -119,6 +126,9 @@ impl Peer {
             let result = self.machine.handle_input(self.now, &self.untaken);
             while let Some(event) = self.machine.poll_event() {
                 self.answer(&event);
+                if let Some(on_event) = self.on_event {
+                    on_event(&mut self.machine, &event);
+                }
                 self.events.push_back(event);
             }
             match result? {

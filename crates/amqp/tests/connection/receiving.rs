@@ -285,7 +285,7 @@ fn messages_in_part_are_bounded_over_all_links() {
     peer.transfer(0, part(1, 100), &[0; 60]);
     peer.transfer(1, part(0, 0), &[0; 40]);
     let last = Performative::Transfer(part(2, 101));
-    assert_eq!(peer.try_say(0, last, &[0]), Err(Violation::PartialDeliveries));
+    assert_eq!(peer.try_say(0, &last, &[0]), Err(Violation::PartialDeliveries));
     assert_eq!(condition_of(&peer.read()), "amqp:resource-limit-exceeded");
 }
 

@@ -300,7 +300,7 @@ fn a_drain_before_the_decision_is_carried_out_after_it() {
     assert_eq!(peer.events(), [Event::Credit(link)]);
     peer.read();
     peer.machine.exhausted(link);
-    assert_eq!(peer.flow().drain, true);
+    assert!(peer.flow().drain);
 }
 
 #[test]
