@@ -116,6 +116,8 @@ impl Connection {
             return;
         };
         link.state = LinkState::Attached;
+        // The peer may have given credit, or begun a drain, before this.
+        let mut is_asked = false;
         let (role, initial_delivery_count) = match &mut link.way {
             Way::In(incoming) => {
                 incoming.window = reply.credit_window;
@@ -124,6 +126,7 @@ impl Connection {
             }
             Way::Out(outgoing) => {
                 outgoing.tracked = reply.tracked;
+                is_asked = outgoing.credit > 0 || outgoing.drain;
                 (Role::Sender, Some(0))
             }
         };
@@ -143,7 +146,7 @@ impl Connection {
         };
         self.write(id.channel, |out| answer.encode(out));
         self.top_up(id);
-        if self.credit(id) > 0 {
+        if is_asked {
             self.events.push_back(Event::Credit(id));
         }
     }
@@ -161,42 +164,35 @@ impl Connection {
             return;
         };
         link.state = LinkState::Detaching;
-        let role = match attach.role {
-            Role::Sender => Role::Receiver,
-            Role::Receiver => Role::Sender,
-        };
         let answer = Attach {
             name: attach.name.clone(),
-            handle,
-            role,
-            snd_settle_mode: attach.snd_settle_mode,
-            rcv_settle_mode: attach.rcv_settle_mode,
-            ..empty_attach()
+            ..refusal_of(link, handle)
         };
         self.write(id.channel, |out| answer.encode(out));
         self.write_detach(id.channel, handle, Some(error));
     }
 
-    /// Detaches a link from our side, with a reason or without. Nothing more is heard of it.
-    pub fn detach(&mut self, id: LinkId, error: Option<Error>) {
-        let Some((session, handle)) = self.link_mut(id) else {
-            return;
-        };
-        let Some(link) = session
-            .links
-            .get_mut(&handle)
-            .filter(|link| link.state == LinkState::Attached)
-        else {
-            return;
-        };
-        link.state = LinkState::Detaching;
-        session.unsettled.retain(|_, of| *of != handle);
-        self.write_detach(id.channel, handle, error);
-    }
-
     /// Settle modes that the peer asked for.
     pub fn settle_modes(&self, id: LinkId) -> Option<(SenderSettleMode, ReceiverSettleMode)> {
         self.link(id).map(|link| link.settle_modes)
+    }
+}
+
+/// The attach that goes before the detach of a link that was not accepted: it has neither source nor target (amqp.md 1.5). Without
+/// it the detach would name a handle of which the peer knows nothing.
+pub(super) fn refusal_of(link: &Link, handle: u32) -> Attach {
+    let role = match link.peer_role() {
+        Role::Sender => Role::Receiver,
+        Role::Receiver => Role::Sender,
+    };
+    let (snd_settle_mode, rcv_settle_mode) = link.settle_modes;
+    Attach {
+        name: link.name.clone(),
+        handle,
+        role,
+        snd_settle_mode,
+        rcv_settle_mode,
+        ..empty_attach()
     }
 }
 

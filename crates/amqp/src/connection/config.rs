@@ -15,7 +15,7 @@ pub struct Config {
     pub channel_max: u16,
     /// Silence after which the peer is given up, announced in our open.
     pub idle_time_out: Duration,
-    /// Longest time between two frames of ours, whatever the peer asks for.
+    /// Longest time between two frames of ours to a peer that asks for heartbeats at all, however long it would wait.
     pub heartbeat_max: Duration,
     /// Transfer frames that a session takes before it says that it takes more (2.5.6).
     pub incoming_window: u32,

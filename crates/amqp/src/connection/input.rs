@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::frame::{self, FrameKind};
-use crate::performative::{Begin, Close, Detach, End, Error, Flow, Open, Performative};
+use crate::performative::{Begin, Close, End, Error, Flow, Open, Performative};
 use crate::sasl::SaslFrame;
 
 use super::link::{LinkState, Way};
@@ -83,7 +83,16 @@ impl Connection {
         match (header.kind, self.phase) {
             (FrameKind::Sasl, Phase::SaslInit | Phase::SaslResponse) => self.take_sasl(body)?,
             (FrameKind::Amqp, Phase::AwaitingOpen | Phase::Open | Phase::Closing) if body.is_empty() => {}
-            (FrameKind::Amqp, Phase::AwaitingOpen | Phase::Open | Phase::Closing) => {
+            (FrameKind::Amqp, Phase::Closing) => {
+                // Only the peer's close matters now; what else comes is late, whatever it is.
+                if let Ok((Performative::Close(_), _)) = Performative::decode(body) {
+                    self.phase = Phase::Closed;
+                }
+            }
+            (FrameKind::Amqp, Phase::AwaitingOpen | Phase::Open) => {
+                if header.channel > self.config.channel_max {
+                    return Err(Violation::ChannelTooHigh(header.channel));
+                }
                 let (performative, length) = Performative::decode(body)?;
                 let payload = body.get(length..).unwrap_or_default();
                 self.take_performative(now, header.channel, performative, payload)?;
@@ -130,19 +139,13 @@ impl Connection {
                 _ => Err(Violation::Unexpected("a frame before open")),
             };
         }
-        if self.phase == Phase::Closing {
-            // Only the peer's close matters now.
-            if let Performative::Close(_) = performative {
-                self.phase = Phase::Closed;
-            }
-            return Ok(());
-        }
         match performative {
             Performative::Open(_) => return Err(Violation::Unexpected("a second open")),
             Performative::Close(Close { error }) => {
                 self.write(0, |out| Close { error: None }.encode(out));
                 self.sent = now;
-                let channels: Vec<u16> = self.sessions.keys().copied().collect();
+                let mut channels: Vec<u16> = self.sessions.keys().copied().collect();
+                channels.sort_unstable();
                 for channel in channels {
                     self.drop_links(channel, error.as_ref());
                 }
@@ -185,7 +188,7 @@ impl Connection {
     }
 
     fn take_begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Violation> {
-        if channel > self.config.channel_max || self.sessions.len() >= self.config.limits.sessions_max {
+        if self.sessions.len() >= self.config.limits.sessions_max {
             return Err(Violation::TooManySessions);
         }
         if self.sessions.contains_key(&channel) {
@@ -221,10 +224,11 @@ impl Connection {
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
+        let was_shut = !session.has_room();
         session.take_window(flow);
         let Some(handle) = flow.handle else {
             self.send_blocked(channel);
-            self.wake_senders(channel);
+            self.wake_after(channel, was_shut);
             if flow.echo {
                 self.write_session_flow(channel);
             }
@@ -238,77 +242,27 @@ impl Connection {
             );
             return;
         };
-        let serial = link.serial;
-        if link.state == LinkState::Detaching {
-            return;
-        }
-        // A peer may give credit before its link is decided; it counts from then on.
-        let is_attached = link.state == LinkState::Attached;
-        match &mut link.way {
-            Way::Out(outgoing) => {
-                // 2.6.7: what was sent meanwhile is taken off; a peer that names no count has seen nothing.
-                let seen = flow.delivery_count.unwrap_or(0);
-                let granted = seen.wrapping_add(flow.link_credit.unwrap_or(0));
-                let left = granted.wrapping_sub(outgoing.delivery_count);
-                outgoing.credit = if left > u32::MAX / 2 { 0 } else { left };
-                outgoing.drain = flow.drain;
-                if is_attached {
-                    self.events.push_back(Event::Credit(LinkId {
-                        channel,
-                        handle,
-                        serial,
-                    }));
-                }
-            }
-            Way::In(incoming) => {
-                // The peer may have used up credit without sending (2.6.7, drain).
-                if let Some(count) = flow.delivery_count {
-                    let skipped = count.wrapping_sub(incoming.delivery_count);
-                    if skipped <= incoming.credit {
-                        incoming.delivery_count = count;
-                        incoming.credit -= skipped;
-                    }
-                }
-            }
-        }
-        self.send_blocked(channel);
-        self.wake_senders(channel);
-        if flow.echo {
-            self.write_link_flow(channel, handle);
-        }
-    }
-
-    fn take_detach(&mut self, channel: u16, detach: Detach) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
-            return;
-        };
-        let Some(link) = session.links.remove(&detach.handle) else {
-            self.end_session(
-                channel,
-                condition::UNATTACHED_HANDLE,
-                "A detach came for a handle that is not attached.",
-            );
-            return;
-        };
-        session.unsettled.retain(|_, handle| *handle != detach.handle);
-        self.partial_bytes -= super::link::partial_bytes(&link);
-        if link.state == LinkState::Detaching {
-            return;
-        }
-        let (handle, closed) = (detach.handle, detach.closed);
-        self.write(channel, |out| {
-            Detach {
-                handle,
-                closed,
-                error: None,
-            }
-            .encode(out);
-        });
         let id = LinkId {
             channel,
             handle,
             serial: link.serial,
         };
-        self.events.push_back(Event::Detached(id, detach.error));
+        match (&mut link.way, link.state) {
+            (_, LinkState::Detaching) => {}
+            // A peer may give credit before its link is decided; it counts from then on.
+            (Way::Out(outgoing), _) => outgoing.take_credit(flow),
+            (Way::In(incoming), _) => incoming.skip(flow),
+        }
+        let is_there = link.state != LinkState::Detaching;
+        let is_out = link.state == LinkState::Attached && matches!(link.way, Way::Out(_));
+        let was_topped_up = self.top_up(id);
+        self.send_blocked(channel);
+        let all_are_awake = self.wake_after(channel, was_shut);
+        if is_out && !all_are_awake {
+            self.events.push_back(Event::Credit(id));
+        }
+        if flow.echo && is_there && !was_topped_up {
+            self.write_link_flow(channel, handle);
+        }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::performative::{ReceiverSettleMode, Role, SenderSettleMode};
+use crate::performative::{Flow, ReceiverSettleMode, Role, SenderSettleMode};
 
 /// Where a link is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,36 @@ pub(super) struct Outgoing {
     pub(super) tracked: bool,
     /// Messages of a tracked link that are not settled.
     pub(super) unsettled: BTreeSet<u32>,
+}
+
+impl Incoming {
+    /// The peer may have used up credit without sending (2.6.7, drain).
+    pub(super) fn skip(&mut self, flow: &Flow) {
+        let Some(count) = flow.delivery_count else {
+            return;
+        };
+        let skipped = count.wrapping_sub(self.delivery_count);
+        if skipped <= self.credit {
+            self.delivery_count = count;
+            self.credit -= skipped;
+        }
+    }
+}
+
+impl Outgoing {
+    /// Whether as many messages wait to be settled as may.
+    pub(super) fn is_full(&self, unsettled_max: usize) -> bool {
+        self.tracked && self.unsettled.len() >= unsettled_max
+    }
+
+    /// 2.6.7: what was sent since the peer last looked is taken off; a peer that names no count has seen nothing, and one that
+    /// claims to have seen more than was sent has seen all.
+    pub(super) fn take_credit(&mut self, flow: &Flow) {
+        let unseen = self.delivery_count.wrapping_sub(flow.delivery_count.unwrap_or(0));
+        let unseen = if unseen > u32::MAX / 2 { 0 } else { unseen };
+        self.credit = flow.link_credit.unwrap_or(0).saturating_sub(unseen);
+        self.drain = flow.drain;
+    }
 }
 
 /// Bytes of a message that has arrived in part.

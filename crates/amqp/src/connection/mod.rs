@@ -17,12 +17,14 @@
 mod attach;
 mod authentication;
 mod config;
+mod detach;
 mod event;
 mod input;
 mod link;
 mod receive;
 mod send;
 mod session;
+mod settle;
 mod violation;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::frame::{self, FrameKind};
-use crate::performative::{Close, Detach, End, Error, Open};
+use crate::performative::{Close, End, Error, Open};
 
 pub use attach::AttachReply;
 pub use authentication::SaslCode;
@@ -227,7 +229,9 @@ impl Connection {
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
-        let links = std::mem::take(&mut session.links);
+        // In order of their handles: the same input always leads to the same events.
+        let mut links: Vec<(u32, Link)> = session.links.drain().collect();
+        links.sort_unstable_by_key(|(handle, _)| *handle);
         session.unsettled.clear();
         session.blocked.clear();
         for (handle, link) in links {
@@ -241,16 +245,5 @@ impl Connection {
                 self.events.push_back(Event::Detached(id, error.cloned()));
             }
         }
-    }
-
-    fn write_detach(&mut self, channel: u16, handle: u32, error: Option<Error>) {
-        self.write(channel, |out| {
-            Detach {
-                handle,
-                closed: true,
-                error,
-            }
-            .encode(out);
-        });
     }
 }

@@ -68,6 +68,10 @@ impl Connection {
         }
         match outcome {
             Ok(Some(delivery)) => self.events.push_back(Event::Delivered(id, delivery)),
+            // A message that was given up has used its credit; no one disposes of it.
+            Ok(None) if transfer.aborted => {
+                self.top_up(id);
+            }
             Ok(None) => {}
             Err((condition, description)) => self.detach_for(id, Error::new(condition, description)),
         }
@@ -75,23 +79,6 @@ impl Connection {
             return Err(Violation::PartialDeliveries);
         }
         Ok(())
-    }
-
-    /// Detaches a link whose peer broke its rules, and tells the driver.
-    fn detach_for(&mut self, id: LinkId, error: Error) {
-        if let Some((session, handle)) = self.link_mut(id)
-            && let Some(link) = session.links.get_mut(&handle)
-        {
-            let partial = super::link::partial_bytes(link);
-            if let Way::In(incoming) = &mut link.way {
-                incoming.partial = None;
-            }
-            // A link that the driver has not decided yet is attached first, or the detach would name an unknown link.
-            link.state = LinkState::Detaching;
-            self.partial_bytes -= partial;
-            self.write_detach(id.channel, id.handle, Some(error.clone()));
-            self.events.push_back(Event::Detached(id, Some(error)));
-        }
     }
 
     /// Says what became of a message of the peer, finally, and gives its credit back.
@@ -126,23 +113,26 @@ impl Connection {
         self.top_up(id);
     }
 
-    pub(super) fn top_up(&mut self, id: LinkId) {
+    /// Gives a link its credit anew when half of it is used; says whether it did.
+    pub(super) fn top_up(&mut self, id: LinkId) -> bool {
         let Some((session, handle)) = self.link_mut(id) else {
-            return;
+            return false;
         };
         let Some(link) = session
             .links
             .get_mut(&handle)
             .filter(|link| link.state == LinkState::Attached)
         else {
-            return;
+            return false;
         };
         if let Way::In(incoming) = &mut link.way
             && let Some(credit) = incoming.top_up()
         {
             incoming.credit = credit;
             self.write_link_flow(id.channel, handle);
+            return true;
         }
+        false
     }
 
     pub(super) fn write_session_flow(&mut self, channel: u16) {

@@ -1,9 +1,10 @@
 //! Messages to the peer: cut into frames that it takes, within its credit and window.
 
 use crate::frame::{self, FrameKind};
-use crate::performative::{DeliveryState, Disposition, ReceiverSettleMode, Role, Transfer};
+use crate::performative::{ReceiverSettleMode, Transfer};
 
-use super::link::{LinkState, Way};
+use super::link::{LinkState, Outgoing, Way};
+use super::session::Session;
 use super::{Connection, Event, LinkId};
 
 /// Room for header and performative of a transfer frame, tag included.
@@ -23,18 +24,22 @@ pub enum SendError {
 impl Connection {
     /// How many messages the peer takes on a link now.
     pub fn credit(&self, id: LinkId) -> u32 {
-        match self.link(id).map(|link| (&link.way, link.state)) {
-            Some((Way::Out(outgoing), LinkState::Attached)) => outgoing.credit,
-            _ => 0,
-        }
+        self.outgoing(id).map_or(0, |outgoing| outgoing.credit)
     }
 
-    /// Whether a message can be sent on a link now.
+    /// Whether a message can be sent on a link now. When that changes, an [`Event::Credit`] says so.
     pub fn can_send(&self, id: LinkId) -> bool {
-        let Some(session) = self.sessions.get(&id.channel) else {
-            return false;
-        };
-        self.credit(id) > 0 && session.blocked.is_empty() && session.remote_incoming_window > 0
+        let has_room = self.sessions.get(&id.channel).is_some_and(Session::has_room);
+        let unsettled_max = self.config.limits.unsettled_per_link_max;
+        let may = |outgoing: &Outgoing| outgoing.credit > 0 && !outgoing.is_full(unsettled_max);
+        has_room && self.outgoing(id).is_some_and(may)
+    }
+
+    fn outgoing(&self, id: LinkId) -> Option<&Outgoing> {
+        match self.link(id).map(|link| (&link.way, link.state)) {
+            Some((Way::Out(outgoing), LinkState::Attached)) => Some(outgoing),
+            _ => None,
+        }
     }
 
     /// Sends a message, given in pieces that follow one another; gives its delivery id. With `settled` nothing is heard of it
@@ -51,7 +56,7 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return Err(SendError::NotAttached);
         };
-        let room = session.blocked.is_empty() && session.remote_incoming_window > 0;
+        let room = session.has_room();
         let delivery_id = session.next_delivery_id;
         let Some(link) = session
             .links
@@ -66,7 +71,7 @@ impl Connection {
         if outgoing.credit == 0 {
             return Err(SendError::NoCredit);
         }
-        if !room || (outgoing.tracked && outgoing.unsettled.len() >= unsettled_max) {
+        if !room || outgoing.is_full(unsettled_max) {
             return Err(SendError::Blocked);
         }
         outgoing.credit -= 1;
@@ -120,6 +125,7 @@ impl Connection {
             } else {
                 let frame = self.output.split_off(start);
                 if let Some(session) = self.sessions.get_mut(&channel) {
+                    session.blocked_handle = transfer.handle;
                     session.blocked.push_back(frame);
                 }
             }
@@ -155,25 +161,28 @@ impl Connection {
         }
     }
 
-    /// Tells the driver of every link that can send again after a session's window opened.
-    pub(super) fn wake_senders(&mut self, channel: u16) {
-        let Some(session) = self.sessions.get(&channel) else {
-            return;
+    /// Tells the driver of every link that has something to do after a session's window opened, in order of their handles.
+    /// Says whether it did.
+    pub(super) fn wake_after(&mut self, channel: u16, was_shut: bool) -> bool {
+        let opened = |session: &&Session| was_shut && session.has_room();
+        let Some(session) = self.sessions.get(&channel).filter(opened) else {
+            return false;
         };
-        if session.remote_incoming_window == 0 || !session.blocked.is_empty() {
-            return;
-        }
+        let mut waiting: Vec<LinkId> = Vec::new();
         for (&handle, link) in &session.links {
             if let (LinkState::Attached, Way::Out(outgoing)) = (link.state, &link.way)
-                && outgoing.credit > 0
+                && (outgoing.credit > 0 || outgoing.drain)
             {
-                self.events.push_back(Event::Credit(LinkId {
+                waiting.push(LinkId {
                     channel,
                     handle,
                     serial: link.serial,
-                }));
+                });
             }
         }
+        waiting.sort_unstable();
+        self.events.extend(waiting.into_iter().map(Event::Credit));
+        true
     }
 
     /// Says that there is nothing more to send: a peer that drains gets its credit back (2.6.7).
@@ -181,10 +190,16 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return;
         };
-        let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) else {
+        // What is left of a message goes before the end of the drain; the opening window wakes the driver again.
+        let is_blocked = !session.blocked.is_empty() && session.blocked_handle == handle;
+        let attached = session
+            .links
+            .get_mut(&handle)
+            .filter(|link| link.state == LinkState::Attached);
+        let Some(Way::Out(outgoing)) = attached.map(|link| &mut link.way) else {
             return;
         };
-        if !outgoing.drain {
+        if !outgoing.drain || is_blocked {
             return;
         }
         outgoing.delivery_count = outgoing.delivery_count.wrapping_add(outgoing.credit);
@@ -195,93 +210,6 @@ impl Connection {
         {
             outgoing.drain = false;
         }
-    }
-
-    /// Settles a message to the peer: the answer to an [`Event::Outcome`] that is not settled (amqp.md 1.6).
-    pub fn settle(&mut self, id: LinkId, delivery: u32, state: DeliveryState) {
-        if let Some((session, handle)) = self.link_mut(id) {
-            session.unsettled.remove(&delivery);
-            if let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) {
-                outgoing.unsettled.remove(&delivery);
-            }
-            self.write_settlement(id.channel, delivery, delivery, state);
-        }
-    }
-
-    fn write_settlement(&mut self, channel: u16, first: u32, last: u32, state: DeliveryState) {
-        let disposition = Disposition {
-            role: Role::Sender,
-            first,
-            last: (last != first).then_some(last),
-            settled: true,
-            state: Some(state),
-            batchable: false,
-        };
-        self.write(channel, |out| disposition.encode(out));
-    }
-
-    /// What the peer says of messages to it. Those that are tracked become events; of the others it is told that all is well, if
-    /// it waits to be told.
-    pub(super) fn take_disposition(&mut self, channel: u16, disposition: &Disposition) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
-            return;
-        };
-        // What a sender says of its own messages was said by us before.
-        if disposition.role == Role::Sender {
-            return;
-        }
-        let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
-        if last.wrapping_sub(first) > u32::MAX / 2 {
-            return;
-        }
-        // Delivery ids wrap; a range over the wrap is looked up in two parts.
-        let ranges = if first <= last {
-            [Some(first..=last), None]
-        } else {
-            [Some(first..=u32::MAX), Some(0..=last)]
-        };
-        let tracked: Vec<(u32, u32)> = ranges
-            .into_iter()
-            .flatten()
-            .flat_map(|range| session.unsettled.range(range).map(|(id, handle)| (*id, *handle)))
-            .collect();
-        let mut next = first;
-        for (delivery, handle) in tracked {
-            if !disposition.settled && delivery != next {
-                self.write_settlement(channel, next, delivery.wrapping_sub(1), DeliveryState::Accepted);
-            }
-            next = delivery.wrapping_add(1);
-            self.report_outcome(channel, handle, delivery, disposition);
-        }
-        let rest_is_empty = next == last.wrapping_add(1);
-        if !disposition.settled && !rest_is_empty {
-            self.write_settlement(channel, next, last, DeliveryState::Accepted);
-        }
-    }
-
-    fn report_outcome(&mut self, channel: u16, handle: u32, delivery: u32, disposition: &Disposition) {
-        let Some(session) = self.sessions.get_mut(&channel) else {
-            return;
-        };
-        let Some(link) = session.links.get_mut(&handle) else {
-            return;
-        };
-        if disposition.settled {
-            session.unsettled.remove(&delivery);
-            if let Way::Out(outgoing) = &mut link.way {
-                outgoing.unsettled.remove(&delivery);
-            }
-        }
-        self.events.push_back(Event::Outcome {
-            link: LinkId {
-                channel,
-                handle,
-                serial: link.serial,
-            },
-            delivery,
-            state: disposition.state.clone(),
-            settled: disposition.settled,
-        });
     }
 }
 

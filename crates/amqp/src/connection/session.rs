@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::performative::{Begin, Flow, Role};
 
-use super::link::Link;
+use super::link::{Link, LinkState, Way};
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) unsettled: BTreeMap<u32, u32>,
     /// Frames of a delivery that the peer's window had no room for, whole but for their window accounting.
     pub(super) blocked: VecDeque<Vec<u8>>,
+    /// The link of that delivery: while it waits, no other is begun on the session.
+    pub(super) blocked_handle: u32,
     /// We have ended it and wait for the peer's end.
     pub(super) ending: bool,
 }
@@ -39,6 +41,7 @@ impl Session {
             links: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             blocked: VecDeque::new(),
+            blocked_handle: 0,
             ending: false,
         }
     }
@@ -72,10 +75,36 @@ impl Session {
         }
     }
 
-    /// Whether a link of that name and direction is there (amqp.md 1.5).
+    /// Whether a delivery may be begun.
+    pub(super) fn has_room(&self) -> bool {
+        self.blocked.is_empty() && self.remote_incoming_window > 0
+    }
+
+    /// Begins the end of a link: gives up what is in flight on it, in both directions. Gives the bytes that had arrived in part.
+    pub(super) fn give_up(&mut self, handle: u32) -> usize {
+        if self.blocked_handle == handle {
+            self.blocked.clear();
+        }
+        let Some(link) = self.links.get_mut(&handle) else {
+            return 0;
+        };
+        link.state = LinkState::Detaching;
+        match &mut link.way {
+            Way::In(incoming) => incoming.partial.take().map_or(0, |partial| partial.payload.len()),
+            Way::Out(outgoing) => {
+                for delivery in std::mem::take(&mut outgoing.unsettled) {
+                    self.unsettled.remove(&delivery);
+                }
+                0
+            }
+        }
+    }
+
+    /// Whether a link of that name and direction is there (amqp.md 1.5). One that is detaching holds its name no longer: a client
+    /// that was sent away may come back on another handle before it has answered.
     pub(super) fn has_link(&self, name: &str, peer_role: Role) -> bool {
-        self.links
-            .values()
-            .any(|link| link.name == name && link.peer_role() == peer_role)
+        self.links.values().any(|link| {
+            link.state != LinkState::Detaching && link.name == name && link.peer_role() == peer_role
+        })
     }
 }

@@ -20,7 +20,9 @@ pub enum Violation {
     NoSession(u16),
     /// A session was begun on a channel that has one.
     ChannelInUse(u16),
-    /// A channel number is too high, or there are too many sessions.
+    /// A frame came on a channel above the highest one that is offered.
+    ChannelTooHigh(u16),
+    /// There are too many sessions.
     TooManySessions,
     /// Deliveries that have arrived in part are too large together.
     PartialDeliveries,
@@ -30,7 +32,10 @@ impl Violation {
     /// The condition for the peer.
     pub fn condition(&self) -> &'static str {
         match self {
-            Self::Header | Self::Frame(_) | Self::FrameTooLarge(_) => condition::FRAMING_ERROR,
+            // 2.7.1 names this condition for a channel that was not offered.
+            Self::Header | Self::Frame(_) | Self::FrameTooLarge(_) | Self::ChannelTooHigh(_) => {
+                condition::FRAMING_ERROR
+            }
             Self::Decode(_) => condition::DECODE_ERROR,
             Self::Unexpected(_) | Self::NoSession(_) | Self::ChannelInUse(_) => condition::NOT_ALLOWED,
             Self::TooManySessions | Self::PartialDeliveries => condition::RESOURCE_LIMIT_EXCEEDED,
@@ -47,6 +52,7 @@ impl Violation {
             Self::Unexpected(_) => "unexpected_frame",
             Self::NoSession(_) => "no_session",
             Self::ChannelInUse(_) => "channel_in_use",
+            Self::ChannelTooHigh(_) => "channel_too_high",
             Self::TooManySessions => "too_many_sessions",
             Self::PartialDeliveries => "partial_deliveries",
         }
@@ -64,6 +70,9 @@ impl std::fmt::Display for Violation {
             Self::NoSession(channel) => write!(f, "a frame came on channel {channel}, which has no session"),
             Self::ChannelInUse(channel) => {
                 write!(f, "a session was begun on channel {channel}, which has one")
+            }
+            Self::ChannelTooHigh(channel) => {
+                write!(f, "a frame came on channel {channel}, higher than is offered")
             }
             Self::TooManySessions => f.write_str("the peer began too many sessions"),
             Self::PartialDeliveries => f.write_str("messages that arrived in part are too large together"),
