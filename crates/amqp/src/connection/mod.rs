@@ -230,8 +230,7 @@ impl Connection {
             return;
         };
         // In order of their handles: the same input always leads to the same events.
-        let mut links: Vec<(u32, Link)> = session.links.drain().collect();
-        links.sort_unstable_by_key(|(handle, _)| *handle);
+        let links = std::mem::take(&mut session.links);
         session.unsettled.clear();
         session.blocked.clear();
         for (handle, link) in links {
