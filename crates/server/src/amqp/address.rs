@@ -84,6 +84,7 @@ impl Address {
                     rest: path.get(start..).unwrap_or_default().to_owned(),
                 }
             }
+            segments if segments.contains(&"") => Self::Unknown,
             [messages, node] if fixed(messages, "messages") && fixed(node, "devicebound") => Self::Commands,
             [messages, bound, node] if fixed(messages, "messages") && fixed(bound, "servicebound") => {
                 match node.to_ascii_lowercase().as_str() {
@@ -108,7 +109,7 @@ impl Address {
                 entity: decode(entity),
                 partition: Some(decode(partition)),
             },
-            [entity] if !entity.is_empty() => Self::Entity {
+            [entity] => Self::Entity {
                 entity: decode(entity),
                 partition: None,
             },
@@ -265,6 +266,11 @@ mod tests {
             "/devices/a b/twin",
             "/devices/d/other",
             "a/b/c/d",
+            // Names that are empty are none.
+            "a/consumergroups/g/partitions//",
+            "a/consumergroups//partitions/0",
+            "a/partitions//",
+            "//$management",
         ] {
             assert_eq!(Address::parse(text), Address::Unknown, "{text}");
         }
