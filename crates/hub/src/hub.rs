@@ -87,7 +87,7 @@ impl Hub {
             log,
             Arc::clone(&seams.encoder),
             Arc::clone(&seams.clock),
-            seams.limits.size(Limit::MessageBytesMax),
+            Arc::clone(&seams.limits),
         );
         let groups = ConsumerGroups::new(
             Arc::clone(&seams.store),

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::limits::{Exceeded, Limit, Limits};
+
 /// Text of a property: borrowed as it came, or owned when it had to be decoded.
 pub type PropertyText<'a> = Cow<'a, str>;
 
@@ -83,11 +85,23 @@ impl Message<'_> {
             .sum();
         self.body.len() + self.system.value_bytes() + extras + application
     }
+
+    /// The properties that limits count: those of the application, and those that become annotations.
+    pub fn counted_properties(&self) -> usize {
+        self.application.len() + self.extras.len()
+    }
+
+    /// Whether a hub takes it.
+    pub fn check(&self, limits: &Limits) -> Result<(), Exceeded> {
+        limits.check_len(Limit::MessageBytesMax, self.counted_bytes())?;
+        limits.check_len(Limit::MessagePropertiesMax, self.counted_properties())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Fidelity;
 
     #[test]
     fn counts_bodies_values_and_application_names() {
@@ -101,5 +115,25 @@ mod tests {
             body: b"0123",
         };
         assert_eq!(message.counted_bytes(), 2 + 3 + 1 + 6 + 4);
+    }
+
+    #[test]
+    fn bytes_and_properties_are_bounded() {
+        let limits = Limits::new(Fidelity::Azure);
+        limits.set(Limit::MessageBytesMax, 10);
+        limits.set(Limit::MessagePropertiesMax, 2);
+        let mut message = Message {
+            extras: vec![(Extra::Component, "a".into())],
+            application: vec![("b".into(), "".into())],
+            body: b"01234567",
+            ..Message::default()
+        };
+        assert_eq!(message.check(&limits), Ok(()));
+        message.application.push(("".into(), "".into()));
+        let exceeded = message.check(&limits).unwrap_err();
+        assert_eq!((exceeded.limit, exceeded.found), (Limit::MessagePropertiesMax, 3));
+        message.body = b"012345678";
+        let exceeded = message.check(&limits).unwrap_err();
+        assert_eq!((exceeded.limit, exceeded.found), (Limit::MessageBytesMax, 11));
     }
 }

@@ -9,6 +9,6 @@ mod sender;
 
 pub use message::{Extra, Message, PropertyText, SystemProperties};
 pub use partition::partition_of;
-pub use sender::{EventEncoder, Sender, Stamp, Telemetry, TooLarge};
+pub use sender::{EventEncoder, Sender, Stamp, Telemetry};
 
 pub use crate::log::Batch;

@@ -6,6 +6,7 @@ use crate::BoxFuture;
 use crate::access::Authenticated;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::GenerationId;
+use crate::limits::{Exceeded, Limits};
 use crate::log::{AppendError, Appended, Batch, Log, Partition};
 
 use super::{Message, partition_of};
@@ -33,16 +34,6 @@ pub trait EventEncoder: Send + Sync + 'static {
     fn encode(&self, stamp: &Stamp<'_>, message: &Message<'_>, record: &mut Vec<u8>);
 }
 
-/// A message over the limit, by the size that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message counts {bytes} bytes, the limit is {bytes_max}")]
-pub struct TooLarge {
-    /// Its size.
-    pub bytes: usize,
-    /// The limit.
-    pub bytes_max: usize,
-}
-
 /// An authenticated connection as a source of telemetry.
 #[derive(Debug, Clone)]
 pub struct Sender {
@@ -63,7 +54,7 @@ pub struct Telemetry {
     log: Arc<dyn Log>,
     encoder: Arc<dyn EventEncoder>,
     clock: Arc<dyn Clock>,
-    message_bytes_max: usize,
+    limits: Arc<Limits>,
 }
 
 impl Telemetry {
@@ -72,13 +63,13 @@ impl Telemetry {
         log: Arc<dyn Log>,
         encoder: Arc<dyn EventEncoder>,
         clock: Arc<dyn Clock>,
-        message_bytes_max: usize,
+        limits: Arc<Limits>,
     ) -> Self {
         Self {
             log,
             encoder,
             clock,
-            message_bytes_max,
+            limits,
         }
     }
 
@@ -98,14 +89,8 @@ impl Telemetry {
     }
 
     /// Checks a message and adds its stored form to the batch. Nothing is durable yet.
-    pub fn stage(&self, sender: &Sender, message: &Message<'_>, batch: &mut Batch) -> Result<(), TooLarge> {
-        let bytes = message.counted_bytes();
-        if bytes > self.message_bytes_max {
-            return Err(TooLarge {
-                bytes,
-                bytes_max: self.message_bytes_max,
-            });
-        }
+    pub fn stage(&self, sender: &Sender, message: &Message<'_>, batch: &mut Batch) -> Result<(), Exceeded> {
+        message.check(&self.limits)?;
         let identity = sender.proof.identity();
         let stamp = Stamp {
             device: identity.device.as_str(),
@@ -129,8 +114,6 @@ impl Telemetry {
 
 impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Telemetry")
-            .field("message_bytes_max", &self.message_bytes_max)
-            .finish_non_exhaustive()
+        f.debug_struct("Telemetry").finish_non_exhaustive()
     }
 }

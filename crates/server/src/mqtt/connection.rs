@@ -389,10 +389,7 @@ impl Connection {
         let telemetry = self.guest.hub.telemetry();
         telemetry
             .stage(&self.sender, message, &mut self.staged)
-            .map_err(|too_large| {
-                self.app.limits.hit(Limit::MessageBytesMax);
-                Ending::TooLarge(too_large)
-            })
+            .map_err(Ending::TooLarge)
     }
 
     fn handle_subscribe(&mut self, subscribe: Subscribe<'_>) -> Result<(), Ending> {

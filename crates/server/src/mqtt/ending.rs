@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hub::access::Refusal;
+use hub::limits::{Exceeded, Limit};
 use hub::log::AppendError;
 use hub::records::{Kind, Outcome};
-use hub::telemetry::TooLarge;
 use mqtt::server::Violation;
 
 use super::topic::TopicError;
@@ -29,7 +29,7 @@ pub(super) enum Ending {
     /// It subscribed to something outside of the hub.
     Filter(String),
     /// A message was too large.
-    TooLarge(TooLarge),
+    TooLarge(Exceeded),
     /// The client does not read what it is sent.
     SlowReader(usize),
     /// A newer connection of the identity came.
@@ -89,8 +89,24 @@ impl Ending {
             )
             .comparing("a filter under devices/{own id}/ or $iothub/", filter.clone())
             .advising("A hub is no broker: a client may only subscribe to what is sent to itself"),
-            Self::TooLarge(too_large) => closed("quota", "message_too_large", too_large.to_string())
-                .advising("Send less at once, or upload a file"),
+            Self::TooLarge(exceeded) if exceeded.limit == Limit::MessagePropertiesMax => closed(
+                "quota",
+                "too_many_properties",
+                format!(
+                    "the message has {} properties, the limit is {}",
+                    exceeded.found, exceeded.max
+                ),
+            )
+            .advising("Put them into the body; limits.message_properties_max bounds them"),
+            Self::TooLarge(exceeded) => closed(
+                "quota",
+                "message_too_large",
+                format!(
+                    "the message counts {} bytes, the limit is {}",
+                    exceeded.found, exceeded.max
+                ),
+            )
+            .advising("Send less at once, or upload a file"),
             Self::SlowReader(bytes) => closed(
                 "limit",
                 "slow_reader",
