@@ -61,6 +61,9 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// Values of one type.
     Array(Vec<Value>),
+    /// Values of one type with a descriptor that describes each of them. It is kept once: a peer could otherwise have it copied
+    /// thousands of times by as many elements without bytes.
+    DescribedArray(Box<Value>, Vec<Value>),
     /// A descriptor and the value that it describes.
     Described(Box<Value>, Box<Value>),
 }
@@ -160,7 +163,8 @@ impl Value {
                 }
                 encode::finish_compound(out, start, 2 * pairs.len());
             }
-            Self::Array(values) => encode_array(values, out),
+            Self::Array(values) => encode_array(None, values, out),
+            Self::DescribedArray(descriptor, values) => encode_array(Some(descriptor), values, out),
             Self::Described(descriptor, value) => {
                 out.push(0);
                 descriptor.encode(out);
@@ -171,17 +175,23 @@ impl Value {
 }
 
 /// Elements share one constructor, the widest of their type. What cannot stand in an array, because it is of another type than
-/// the first element, is a caller's bug and written as its zero.
-fn encode_array(values: &[Value], out: &mut Vec<u8>) {
+/// the first element or has a descriptor of its own, is a caller's bug and left out.
+fn encode_array(descriptor: Option<&Value>, values: &[Value], out: &mut Vec<u8>) {
     let start = encode::begin_compound(out, 0xf0);
-    let first = values.first().unwrap_or(&Value::Null);
-    out.push(wide_constructor(first));
-    for value in values {
-        let mut encoded = Vec::new();
-        encode_wide(value, &mut encoded);
-        out.extend_from_slice(&encoded);
+    if let Some(descriptor) = descriptor {
+        out.push(0);
+        descriptor.encode(out);
     }
-    encode::finish_compound(out, start, values.len());
+    let constructor = values.first().map_or(0x40, wide_constructor);
+    out.push(constructor);
+    let mut count = 0;
+    for value in values {
+        if wide_constructor(value) == constructor && !matches!(value, Value::Described(..)) {
+            encode_wide(value, out);
+            count += 1;
+        }
+    }
+    encode::finish_compound(out, start, count);
 }
 
 fn wide_constructor(value: &Value) -> u8 {
@@ -209,7 +219,7 @@ fn wide_constructor(value: &Value) -> u8 {
         Value::Symbol(_) => 0xb3,
         Value::List(_) => 0xd0,
         Value::Map(_) => 0xd1,
-        Value::Array(_) => 0xf0,
+        Value::Array(_) | Value::DescribedArray(..) => 0xf0,
     }
 }
 
@@ -351,16 +361,12 @@ impl Decoder {
         let code = if code == 0 { inner.u8()? } else { code };
         let mut elements = Vec::new();
         for _ in 0..count {
-            let element = self.of(code, &mut inner, depth)?;
-            elements.push(match &descriptor {
-                Some(descriptor) => Value::Described(Box::new(descriptor.clone()), Box::new(element)),
-                None => element,
-            });
+            elements.push(self.of(code, &mut inner, depth)?);
         }
-        if inner.is_empty() {
-            Ok(Value::Array(elements))
-        } else {
-            Err(DecodeError::Size)
+        match descriptor {
+            _ if !inner.is_empty() => Err(DecodeError::Size),
+            Some(descriptor) => Ok(Value::DescribedArray(Box::new(descriptor), elements)),
+            None => Ok(Value::Array(elements)),
         }
     }
 
@@ -426,6 +432,32 @@ mod tests {
         assert_eq!(Value::decode(&[0xa1, 1, 0xff]), Err(DecodeError::Text));
     }
 
+    #[test]
+    fn the_descriptor_of_an_array_is_kept_once() {
+        // Found by fuzzing: each element had the descriptor copied, and none of it was written back.
+        let bytes = [0xe0, 6, 200, 0, 0xa3, 1, b'd', 0x40];
+        let (value, length) = Value::decode(&bytes).unwrap();
+        assert_eq!(length, bytes.len());
+        let descriptor = Box::new(Value::Symbol("d".to_owned()));
+        assert_eq!(value, Value::DescribedArray(descriptor, vec![Value::Null; 200]));
+    }
+
+    #[test]
+    fn what_cannot_stand_in_an_array_is_left_out() {
+        let described = Value::Described(Box::new(Value::Ulong(1)), Box::new(Value::Null));
+        for (values, left) in [
+            (
+                vec![Value::Uint(1), Value::Null, Value::Uint(2)],
+                vec![Value::Uint(1), Value::Uint(2)],
+            ),
+            (vec![described.clone(), Value::Null, described], vec![Value::Null]),
+        ] {
+            let mut bytes = Vec::new();
+            Value::Array(values).encode(&mut bytes);
+            assert_eq!(Value::decode(&bytes), Ok((Value::Array(left), bytes.len())));
+        }
+    }
+
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -452,7 +484,11 @@ mod tests {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::List),
                 proptest::collection::vec((inner.clone(), inner.clone()), 0..4).prop_map(Value::Map),
-                (inner.clone(), inner).prop_map(|(a, b)| Value::Described(Box::new(a), Box::new(b))),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| Value::Described(Box::new(a), Box::new(b))),
+                (inner, proptest::collection::vec(any::<i64>(), 0..4)).prop_map(|(descriptor, numbers)| {
+                    let numbers = numbers.into_iter().map(Value::Long).collect();
+                    Value::DescribedArray(Box::new(descriptor), numbers)
+                }),
             ]
         })
     }
