@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::connection::{AttachReply, Config, Connection, Event, SaslCode};
 use crate::message::{Properties, SectionKind, Sections};
-use crate::performative::Performative;
+use crate::performative::{Performative, Target};
 use crate::sasl::SaslFrame;
 use crate::value::Value;
 
@@ -15,21 +15,25 @@ pub fn value(data: &[u8]) {
         assert!(length <= data.len());
         let mut written = Vec::new();
         value.encode(&mut written);
-        if let Ok((again, _)) = Value::decode(&written) {
-            let mut twice = Vec::new();
-            again.encode(&mut twice);
-            assert_eq!(written, twice);
-        }
+        assert_eq!(Value::decode(&written), Ok((value, written.len())));
     }
 }
 
-/// A performative is written whole and read back.
+/// A performative is written whole and read back as it was.
 pub fn performative(data: &[u8]) {
     if let Ok((performative, length)) = Performative::decode(data) {
         assert!(length <= data.len());
         let mut written = Vec::new();
         performative.encode(&mut written);
-        assert!(Performative::decode(&written).is_ok());
+        let again = Performative::decode(&written);
+        // A coordinator is never accepted, so it is never written back as one.
+        let has_coordinator = matches!(&performative, Performative::Attach(attach)
+            if attach.target.as_ref().is_some_and(Target::is_coordinator));
+        if has_coordinator {
+            assert!(again.is_ok());
+        } else {
+            assert_eq!(again, Ok((performative, written.len())));
+        }
     }
 }
 
