@@ -302,7 +302,11 @@ impl Decoder {
             0xa0 | 0xb0 => Value::Binary(variable(reader, code)?.to_vec()),
             0xa1 | 0xb1 => Value::String(text(reader, code)?),
             0xa3 | 0xb3 => Value::Symbol(text(reader, code)?),
-            0x45 => Value::List(Vec::new()),
+            0x45 => {
+                // An empty list is as deep as any other: it is written in the long form, which must be readable again.
+                depth.checked_sub(1).ok_or(DecodeError::Depth)?;
+                Value::List(Vec::new())
+            }
             0xc0 | 0xd0 => Value::List(self.elements(reader, code == 0xd0, depth)?),
             0xc1 | 0xd1 => {
                 let elements = self.elements(reader, code == 0xd1, depth)?;
