@@ -6,8 +6,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::BoxFuture;
 use crate::identity::IdentityId;
+use crate::methods::Invocation;
 use crate::tenancy::HubName;
 
 /// An identity of a hub.
@@ -29,6 +32,19 @@ pub enum Mail {
     },
     /// The identity's registry entry or a policy changed: check again whether the connection may stay.
     Recheck,
+    /// Desired properties changed. For a connection that subscribed to them; others drop it. In the order of the versions.
+    Desired {
+        /// The new version of the desired properties.
+        version: u64,
+        /// What changed, as JSON with `$version`.
+        document: Bytes,
+    },
+    /// A direct method is called. Dropping it without an answer tells the caller that the connection ended.
+    Method(Arc<Invocation>),
+    /// Commands wait for the identity.
+    Commands,
+    /// More mail came than could be kept: what the connection knows of its identity may be stale, so it must end.
+    Overflow,
 }
 
 /// Where mail is delivered: the inbox of one connection. Must not block.

@@ -18,8 +18,8 @@ use hub::access::right;
 use hub::clock::Timestamp;
 use hub::error::Code;
 use hub::identity::{
-    Authentication, Change, Companion, Device, DeviceJson, Draft, GenerationId, IfMatch, Live, Registry,
-    Status,
+    Authentication, Change, Companion, Device, DeviceJson, Draft, GenerationId, IdentityRef, IfMatch, Live,
+    Registry, Status,
 };
 use hub::limits::Limit;
 use hub::store::{Collection, Expect, Key, Store, StoreError, Write};
@@ -487,7 +487,7 @@ impl Companion for Shadow {
         change: Change<'a>,
     ) -> BoxFuture<'a, Result<Vec<Write>, StoreError>> {
         Box::pin(async move {
-            let key = |device: &Device| Key::new(Collection::Twins, hub, device.id.as_str());
+            let key = |identity: IdentityRef<'_>| Key::new(Collection::Twins, hub, identity.id().to_string());
             Ok(match change {
                 Change::Created { after } => {
                     vec![Write::Put {
@@ -511,7 +511,7 @@ impl Companion for Shadow {
             Change::Updated { after, .. } => ("updated", after),
             Change::Deleted { before } => ("deleted", before),
         };
-        self.done.lock().unwrap().push((what, device.generation));
+        self.done.lock().unwrap().push((what, device.generation()));
     }
 }
 

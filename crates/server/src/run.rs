@@ -12,16 +12,20 @@ use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
 use hub::bus::{Bus, Mail};
 use hub::clock::{Clock, SystemClock};
+use hub::commands::{Commands, Feedback};
 use hub::entropy::{Entropy, SystemEntropy};
 use hub::error::Error;
+use hub::events::Events;
 use hub::hub::{HostTaken, Hub, Hubs, Seams};
 use hub::identity::Registry;
 use hub::limits::{Limit, Limits};
+use hub::methods::Methods;
 use hub::presence::Presences;
 use hub::records::Records;
 use hub::sessions::{Leftovers, Sessions};
 use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
+use hub::twins::Twins;
 use rustls::ServerConfig;
 
 use crate::app::App;
@@ -194,10 +198,17 @@ async fn open(config: &Config) -> Result<App, StartError> {
         limits: Arc::clone(&limits),
         encoder: Arc::new(SectionEncoder),
     };
+    let events = Arc::new(Events::new(
+        Arc::clone(&seams.encoder),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+    ));
     let hubs = Hubs::default();
     let mut logs = Vec::new();
-    for hub in &config.hubs {
-        let (hub, log) = open_hub(hub, &config.data_dir, &seams).await?;
+    for settings in &config.hubs {
+        let (hub, log) = open_hub(settings, &config.data_dir, &seams).await?;
+        let seam: Arc<dyn hub::log::Log> = Arc::<SegmentLog>::clone(&log);
+        events.connect(hub.name(), settings.event_sources, seam);
         logs.push((hub.name().clone(), log));
         hubs.add(&Arc::new(hub))?;
     }
@@ -213,6 +224,26 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&store),
         Arc::clone(&presences),
     )));
+    let twins = Arc::new(Twins::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&limits),
+        Arc::clone(&events),
+    ));
+    let commands = Arc::new(Commands::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    ));
+    let feedback = Arc::new(Feedback::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    ));
     let records = Arc::new(Records::new(
         Arc::clone(&clock),
         limits.size(Limit::RecordsKeptMax),
@@ -223,7 +254,12 @@ async fn open(config: &Config) -> Result<App, StartError> {
         logs,
         registry,
         presences,
+        methods: Methods::new(Arc::clone(&store), Arc::clone(&bus)),
         sessions: Sessions::new(store),
+        events,
+        twins,
+        commands,
+        feedback,
         records,
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),

@@ -7,27 +7,27 @@ use crate::BoxFuture;
 use crate::store::{StoreError, Write};
 use crate::tenancy::HubName;
 
-use super::Device;
+use super::IdentityRef;
 
-/// A change of one device identity.
+/// A change of one identity. When a device is deleted, its modules are told of first, each as a deletion of its own.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
     /// It was created.
     Created {
         /// As it now is.
-        after: &'a Device,
+        after: IdentityRef<'a>,
     },
     /// It was changed.
     Updated {
         /// As it was.
-        before: &'a Device,
+        before: IdentityRef<'a>,
         /// As it now is.
-        after: &'a Device,
+        after: IdentityRef<'a>,
     },
     /// It was deleted.
     Deleted {
         /// As it was.
-        before: &'a Device,
+        before: IdentityRef<'a>,
     },
 }
 

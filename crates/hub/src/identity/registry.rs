@@ -20,7 +20,7 @@ use super::device::{Device, Draft, Status};
 use super::generation::Generations;
 use super::placement::{EdgeScope, Placement, unknown_scope};
 use super::statistics::{self, Statistics};
-use super::{DeviceId, Etag, IdentityId, IfMatch, stored};
+use super::{DeviceId, Etag, Found, IdentityId, IdentityRef, IfMatch, stored};
 
 /// Keeps device identities. One instance for the whole server; the hub comes with the caller's proof.
 pub struct Registry {
@@ -349,22 +349,29 @@ impl Registry {
 impl Step {
     fn change(&self) -> Option<Change<'_>> {
         match (&self.before, &self.after) {
-            (None, Some(after)) => Some(Change::Created { after }),
-            (Some(before), Some(after)) => Some(Change::Updated { before, after }),
-            (Some(before), None) => Some(Change::Deleted { before }),
+            (None, Some(after)) => Some(Change::Created {
+                after: IdentityRef::Device(after),
+            }),
+            (Some(before), Some(after)) => Some(Change::Updated {
+                before: IdentityRef::Device(before),
+                after: IdentityRef::Device(after),
+            }),
+            (Some(before), None) => Some(Change::Deleted {
+                before: IdentityRef::Device(before),
+            }),
             (None, None) => None,
         }
     }
 
     /// Whether an open connection may have lost its ground. A creation too: a connection of a deleted namesake may linger.
     fn ends_connections(&self) -> bool {
-        match self.change() {
-            Some(Change::Updated { before, after }) => {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => {
                 (before.status != after.status && after.status == Status::Disabled)
                     || !before.authentication.is_same(&after.authentication)
             }
-            Some(Change::Created { .. } | Change::Deleted { .. }) => true,
-            None => false,
+            (None, None) => false,
+            _ => true,
         }
     }
 }
@@ -379,6 +386,20 @@ pub(crate) async fn load(
         return Ok(None);
     };
     Ok(Some((stored::decode(id, &document.body)?, document.version)))
+}
+
+/// The identity of an id. Modules are not registered yet.
+pub(super) async fn find(store: &dyn Store, hub: &HubName, id: &IdentityId) -> Result<Option<Found>, Error> {
+    if id.module.is_some() {
+        return Ok(None);
+    }
+    let found = load(store, hub, &id.device).await?;
+    Ok(found.map(|(device, version)| Found {
+        key: key(hub, &device.id),
+        device,
+        module: None,
+        version,
+    }))
 }
 
 fn key(hub: &HubName, id: &DeviceId) -> Key {

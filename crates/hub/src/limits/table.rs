@@ -115,6 +115,44 @@ limits! {
     RegistryBodyBytesMax "registry_body_bytes_max" Bytes 1_048_576, None,
         "Bytes of a registry request.";
 
+    // Twins.
+    TagsBytesMax "tags_bytes_max" Bytes 8_192, None,
+        "Bytes of the tags of a twin, counted as the service does.";
+    TwinPropertiesBytesMax "twin_properties_bytes_max" Bytes 32_768, None,
+        "Bytes of the desired, and of the reported, properties of a twin, counted as the service does.";
+    TwinBodyBytesMax "twin_body_bytes_max" Bytes 262_144, None,
+        "Bytes of a twin document or patch as it is sent.";
+
+    // Direct methods.
+    MethodPayloadBytesMax "method_payload_bytes_max" Bytes 131_072, None,
+        "Bytes of the payload of a direct method, each way.";
+    MethodsInFlightPerDeviceMax "methods_in_flight_per_device_max" Count 1_000, Some(10),
+        "Direct methods under way on one device or module.";
+
+    // Commands.
+    CommandBytesMax "command_bytes_max" Bytes 65_536, None,
+        "Bytes of a cloud-to-device message, properties counted.";
+    CommandsPerQueueMax "commands_per_queue_max" Count 50, None,
+        "Cloud-to-device messages that wait for one device or module.";
+    CommandDefaultLifeSecs "command_default_life_secs" Seconds 3_600, None,
+        "Seconds until a cloud-to-device message expires whose sender did not say.";
+    CommandLifeSecsMax "command_life_secs_max" Seconds 172_800, None,
+        "Seconds until the expiry that a sender may ask for at most.";
+    CommandDeliveriesMax "command_deliveries_max" Count 10, None,
+        "Times that a cloud-to-device message is abandoned before it is given up.";
+    CommandLockSecs "command_lock_secs" Seconds 60, None,
+        "Seconds for which a receiver holds a cloud-to-device message.";
+    FeedbackDelaySecs "feedback_delay_secs" Seconds 1, Some(15),
+        "Seconds that a feedback record waits for others to share a batch.";
+    FeedbackBatchMax "feedback_batch_max" Count 64, None,
+        "Records of one feedback batch.";
+    FeedbackLifeSecs "feedback_life_secs" Seconds 3_600, None,
+        "Seconds until a feedback record expires.";
+    FeedbackDeliveriesMax "feedback_deliveries_max" Count 10, None,
+        "Times that a feedback batch is abandoned before its records are given up.";
+    FeedbackLockSecs "feedback_lock_secs" Seconds 60, None,
+        "Seconds for which a receiver holds a feedback batch.";
+
     // Access.
     TokenBytesMax "token_bytes_max" Bytes 4_096, None,
         "Bytes of a shared access signature.";

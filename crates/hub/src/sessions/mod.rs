@@ -114,8 +114,8 @@ impl Companion for Leftovers {
             };
             let mut writes = Vec::new();
             for collection in [Collection::Presence, Collection::Subscriptions] {
-                let id = before.id.as_str();
-                let own = Key::new(collection, hub, id);
+                let id = before.id().to_string();
+                let own = Key::new(collection, hub, id.as_str());
                 writes.push(Write::Delete {
                     key: own,
                     expect: Expect::Any,
@@ -141,7 +141,7 @@ impl Companion for Leftovers {
         if let Change::Deleted { before } = change {
             self.presences.forget(&Address {
                 hub: hub.clone(),
-                identity: IdentityId::device(before.id.clone()),
+                identity: before.id(),
             });
         }
     }

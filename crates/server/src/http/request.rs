@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{Authorized, Reason, Refusal, Subject, right};
 use hub::error::{Code, Error};
 use hub::hub::Hub;
+use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::records::Origin;
 use hyper::body::Incoming;
@@ -20,8 +21,8 @@ use crate::refusal::outcome_of;
 
 use super::connection::Peer;
 use super::reply::{self, Reply, Tracking};
-use super::route::{NoRoute, Route, query_parameter};
-use super::{events, management, registry};
+use super::route::{NoRoute, Route, Target, query_parameter};
+use super::{commands, events, explain, feedback, management, methods, modules, registry, twins};
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
 const API_VERSIONS: [&str; 13] = [
@@ -94,6 +95,21 @@ async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) ->
         Route::BulkDevices => registry::bulk(call).await,
         Route::DeviceStatistics => registry::device_statistics(&call).await,
         Route::ServiceStatistics => registry::service_statistics(&call),
+        Route::ListModules(device) => modules::list(&call, &device).await,
+        Route::PutModule(device, module) => modules::put(call, &device, &module).await,
+        Route::GetModule(device, module) => modules::get(&call, &device, &module).await,
+        Route::DeleteModule(device, module) => modules::delete(&call, &device, &module).await,
+        Route::GetTwin(target) => twins::get(&call, &target).await,
+        Route::PatchTwin(target) => twins::patch(call, &target).await,
+        Route::PutTwin(target) => twins::put(call, &target).await,
+        Route::WatchTwin(target) => twins::watch(&call, &target).await,
+        Route::InvokeMethod(target) => methods::invoke(call, &target).await,
+        Route::SendCommand(target) => commands::send(call, &target).await,
+        Route::PurgeCommands(target) => commands::purge(&call, &target).await,
+        Route::ReceiveFeedback => feedback::receive(&call).await,
+        Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
+        Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
+        Route::Explain(target) => explain::identity(&call, &target).await,
         Route::Status => management::status(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
@@ -147,6 +163,16 @@ impl Call {
         refusal.to_peer()
     }
 
+    /// The device or module that a path names.
+    pub(super) fn identity(target: &Target) -> Result<IdentityId, Error> {
+        let invalid = |error: InvalidId| Error::peer(Code::IotHubFormatError, error.to_string());
+        let device = DeviceId::parse(&target.device).map_err(invalid)?;
+        Ok(match &target.module {
+            Some(module) => IdentityId::module(device, ModuleId::parse(module).map_err(invalid)?),
+            None => IdentityId::device(device),
+        })
+    }
+
     /// The If-Match header, if it is text.
     pub(super) fn if_match(&self) -> Option<&str> {
         self.header(&IF_MATCH)
@@ -161,16 +187,21 @@ impl Call {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Reads the body. Only called for a peer that is authorised.
+    /// Reads the body of a registry request. Only called for a peer that is authorised.
     pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
+        self.body_within(Limit::RegistryBodyBytesMax).await
+    }
+
+    /// Reads a body of at most a limit's bytes. Only called for a peer that is authorised.
+    pub(super) async fn body_within(&mut self, limit: Limit) -> Result<Bytes, Error> {
         let Some(body) = self.body.take() else {
             return Ok(Bytes::new());
         };
-        let bytes_max = self.app.limits.size(Limit::RegistryBodyBytesMax);
+        let bytes_max = self.app.limits.size(limit);
         match Limited::new(body, bytes_max).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
-                self.app.limits.hit(Limit::RegistryBodyBytesMax);
+                self.app.limits.hit(limit);
                 Err(Error::peer(
                     Code::GenericRequestEntityTooLarge,
                     format!("The body is over the limit of {bytes_max} bytes"),

@@ -5,6 +5,13 @@
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
+/// A device or module as a path names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) device: String,
+    pub(crate) module: Option<String>,
+}
+
 /// An operation on the HTTPS listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -18,10 +25,34 @@ pub(crate) enum Route {
     ListDevices,
     /// `POST /devices`
     BulkDevices,
+    /// `GET /devices/{id}/modules`
+    ListModules(String),
+    /// `PUT /devices/{id}/modules/{module}`
+    PutModule(String, String),
+    /// `GET /devices/{id}/modules/{module}`
+    GetModule(String, String),
+    /// `DELETE /devices/{id}/modules/{module}`
+    DeleteModule(String, String),
     /// `GET /statistics/devices`
     DeviceStatistics,
     /// `GET /statistics/service`
     ServiceStatistics,
+    /// `GET /twins/{id}[/modules/{module}]`
+    GetTwin(Target),
+    /// `PATCH /twins/{id}[/modules/{module}]`
+    PatchTwin(Target),
+    /// `PUT /twins/{id}[/modules/{module}]`
+    PutTwin(Target),
+    /// `POST /twins/{id}[/modules/{module}]/methods`
+    InvokeMethod(Target),
+    /// `DELETE /devices/{id}/commands`
+    PurgeCommands(Target),
+    /// `GET /messages/serviceBound/feedback`
+    ReceiveFeedback,
+    /// `DELETE /messages/serviceBound/feedback/{lock}`
+    CompleteFeedback(String),
+    /// `POST /messages/serviceBound/feedback/{lock}/abandon`
+    AbandonFeedback(String),
     /// `GET /$ironhub/v1/status`
     Status,
     /// `GET /$ironhub/v1/events`
@@ -34,6 +65,12 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
+    SendCommand(Target),
+    /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
+    Explain(Target),
+    /// `GET /$ironhub/v1/watch/{id}[/modules/{module}]`
+    WatchTwin(Target),
 }
 
 /// A request for nothing that exists.
@@ -56,47 +93,104 @@ impl Route {
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let id = |at: usize| decode(segments.get(at).copied().unwrap_or_default());
+        let target = |at: usize, has_module: bool| Target {
+            device: id(at),
+            module: has_module.then(|| id(at + 2)),
+        };
         match (words.as_slice(), method.as_str()) {
             (["devices"], "GET") => Ok(Self::ListDevices),
             (["devices"], "POST") => Ok(Self::BulkDevices),
             (["devices", _], "PUT") => Ok(Self::PutDevice(id(1))),
             (["devices", _], "GET") => Ok(Self::GetDevice(id(1))),
             (["devices", _], "DELETE") => Ok(Self::DeleteDevice(id(1))),
+            (["devices", _, "modules"], "GET") => Ok(Self::ListModules(id(1))),
+            (["devices", _, "modules", _], "PUT") => Ok(Self::PutModule(id(1), id(3))),
+            (["devices", _, "modules", _], "GET") => Ok(Self::GetModule(id(1), id(3))),
+            (["devices", _, "modules", _], "DELETE") => Ok(Self::DeleteModule(id(1), id(3))),
+            (["devices", _, "commands"], "DELETE") => Ok(Self::PurgeCommands(target(1, false))),
+            (["devices", _, "modules", _, "commands"], "DELETE") => Ok(Self::PurgeCommands(target(1, true))),
             (["statistics", "devices"], "GET") => Ok(Self::DeviceStatistics),
             (["statistics", "service"], "GET") => Ok(Self::ServiceStatistics),
-            (["$ironhub", "v1", rest @ ..], method) => Self::find_own(rest, method, &id),
-            (["devices"] | ["devices", _] | ["statistics", "devices" | "service"], _) => Err(NoRoute::Method),
+            (["twins", _], method) => Self::find_twin(method, target(1, false)),
+            (["twins", _, "modules", _], method) => Self::find_twin(method, target(1, true)),
+            (["twins", _, "methods"], "POST") => Ok(Self::InvokeMethod(target(1, false))),
+            (["twins", _, "modules", _, "methods"], "POST") => Ok(Self::InvokeMethod(target(1, true))),
+            (["messages", "servicebound", "feedback"], "GET") => Ok(Self::ReceiveFeedback),
+            (["messages", "servicebound", "feedback", _], "DELETE") => Ok(Self::CompleteFeedback(id(3))),
+            (["messages", "servicebound", "feedback", _, "abandon"], "POST") => {
+                Ok(Self::AbandonFeedback(id(3)))
+            }
+            (["$ironhub", "v1", rest @ ..], method) => Self::find_own(rest, method, &id, &target),
+            (
+                ["devices"]
+                | ["devices", _]
+                | ["devices", _, "modules" | "commands"]
+                | ["devices", _, "modules", _]
+                | ["devices", _, "modules", _, "commands"]
+                | ["statistics", "devices" | "service"]
+                | ["twins", _, "methods"]
+                | ["twins", _, "modules", _, "methods"]
+                | ["messages", "servicebound", "feedback"]
+                | ["messages", "servicebound", "feedback", _]
+                | ["messages", "servicebound", "feedback", _, "abandon"],
+                _,
+            ) => Err(NoRoute::Method),
             _ => Err(NoRoute::Path),
         }
     }
 
+    fn find_twin(method: &str, target: Target) -> Result<Self, NoRoute> {
+        match method {
+            "GET" => Ok(Self::GetTwin(target)),
+            "PATCH" => Ok(Self::PatchTwin(target)),
+            "PUT" => Ok(Self::PutTwin(target)),
+            _ => Err(NoRoute::Method),
+        }
+    }
+
     /// Ironhub's own additions.
-    fn find_own(rest: &[&str], method: &str, id: &dyn Fn(usize) -> String) -> Result<Self, NoRoute> {
+    fn find_own(
+        rest: &[&str],
+        method: &str,
+        id: &dyn Fn(usize) -> String,
+        target: &dyn Fn(usize, bool) -> Target,
+    ) -> Result<Self, NoRoute> {
         match (rest, method) {
+            (["commands", _], "POST") => Ok(Self::SendCommand(target(3, false))),
+            (["commands", _, "modules", _], "POST") => Ok(Self::SendCommand(target(3, true))),
+            (["explain", _], "GET") => Ok(Self::Explain(target(3, false))),
+            (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
+            (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
+            (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
-            (["status" | "events" | "monitor" | "consumer-groups"] | ["consumer-groups", _], _) => {
-                Err(NoRoute::Method)
-            }
+            (
+                ["status" | "events" | "monitor" | "consumer-groups"]
+                | ["consumer-groups" | "commands" | "explain" | "watch", _]
+                | ["commands" | "explain" | "watch", _, "modules", _],
+                _,
+            ) => Err(NoRoute::Method),
             _ => Err(NoRoute::Path),
         }
     }
 
     /// Whether the path is one of Azure's, which need an `api-version`.
     pub(crate) fn needs_api_version(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::PutDevice(_)
-                | Self::GetDevice(_)
-                | Self::DeleteDevice(_)
-                | Self::ListDevices
-                | Self::BulkDevices
-                | Self::DeviceStatistics
-                | Self::ServiceStatistics
+            Self::Status
+                | Self::Events
+                | Self::Monitor
+                | Self::ListConsumerGroups
+                | Self::PutConsumerGroup(_)
+                | Self::DeleteConsumerGroup(_)
+                | Self::SendCommand(_)
+                | Self::Explain(_)
+                | Self::WatchTwin(_)
         )
     }
 }

@@ -238,6 +238,7 @@ impl Connection {
                     Mail::Displaced { by } => return Err(Ending::Displaced(by.to_string())),
                     Mail::Recheck if self.draining.has_begun() => return Err(Ending::Draining),
                     Mail::Recheck => self.recheck(),
+                    Mail::Desired { .. } | Mail::Method(_) | Mail::Commands | Mail::Overflow => {}
                 }
             }
         }

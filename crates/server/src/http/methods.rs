@@ -1,0 +1,16 @@
+//! Direct methods as service clients call them (service-rest.md 6).
+
+use hub::error::{Code, Error};
+
+use super::reply::Reply;
+use super::request::Call;
+use super::route::Target;
+
+pub(super) async fn invoke(call: Call, target: &Target) -> Result<Reply, Error> {
+    let _ = (call, target);
+    std::future::ready(Err(unsupported())).await
+}
+
+fn unsupported() -> Error {
+    Error::operator(Code::FeatureNotSupported, "Not offered yet")
+}
