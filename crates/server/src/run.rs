@@ -212,7 +212,11 @@ async fn open(config: &Config) -> Result<App, StartError> {
         logs.push((hub.name().clone(), log));
         hubs.add(&Arc::new(hub))?;
     }
-    let presences = Arc::new(Presences::new(Arc::clone(&store), Arc::clone(&clock)));
+    let presences = Arc::new(Presences::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&events),
+    ));
     let registry = Registry::new(
         Arc::clone(&store),
         Arc::clone(&bus),

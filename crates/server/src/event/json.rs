@@ -201,6 +201,55 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_the_hub_itself_carries_no_login() {
+        use hub::events::{Notice, NoticeKind};
+
+        let notice = Notice {
+            kind: NoticeKind::TwinUpdated,
+            hub: "hub1",
+            device: "dev1",
+            module: Some("mod1"),
+            correlation_id: "4d1f1e2e74f",
+            time: "2022-06-01T18:43:04.556102Z".parse().unwrap(),
+            body: br#"{"version":3}"#,
+        };
+        let mut bytes = Vec::new();
+        SectionEncoder.encode_notice(&notice, &mut bytes);
+        let record = Record {
+            sequence: Sequence(7),
+            enqueued: Timestamp::from_secs(1),
+            bytes: bytes.into(),
+        };
+        let event = StoredEvent::read(&record.bytes).unwrap();
+        let shown = EventJson::new(Partition(3), &record, &event).unwrap().0;
+        assert_eq!(shown["body"], json!({ "version": 3 }));
+        assert_eq!(
+            shown["annotations"],
+            json!({
+                "iothub-connection-device-id": "dev1",
+                "iothub-connection-module-id": "mod1",
+                "iothub-message-source": "twinChangeEvents",
+                "iothub-enqueuedtime": "2022-06-01T18:43:04.556Z",
+            })
+        );
+        assert_eq!(
+            shown["applicationProperties"],
+            json!({
+                "hubName": "hub1", "deviceId": "dev1", "moduleId": "mod1",
+                "operationTimestamp": "2022-06-01T18:43:04.5561020Z",
+                "opType": "updateTwin", "iothub-message-schema": "twinChangeNotification",
+            })
+        );
+        assert_eq!(
+            shown["systemProperties"],
+            json!({
+                "userId": "hub1", "correlationId": "4d1f1e2e74f",
+                "contentType": "application/json", "contentEncoding": "utf-8",
+            })
+        );
+    }
+
+    #[test]
     fn bodies_that_are_no_json() {
         let plain = Message {
             body: b"hello",
