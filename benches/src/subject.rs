@@ -94,7 +94,9 @@ fn spawn(program: &Path, data_dir: &Path) -> Result<std::process::Child, Failure
         .arg(data_dir)
         .args(["--output", "json"])
         // The peer logs nothing either; what goes wrong is still to be seen.
-        .args(["--log-level", "warn"]);
+        .args(["--log-level", "warn"])
+        // The peer tells nobody of connections that come and go. `ironhub serve` does not either, unless it is asked to.
+        .args(["--set", "hubs.hub1.event_sources="]);
     for port in [
         "--mqtt-port",
         "--amqp-port",
