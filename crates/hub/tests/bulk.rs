@@ -138,7 +138,7 @@ async fn twin_sections_are_not_dropped_in_silence() {
     let result = bulk(
         &world,
         r#"[{"id":"a","tags":{"x":1}},{"id":"b","properties":{"desired":{"x":1}}},
-            {"id":"c","tags":{},"properties":{"desired":{"$version":1},"reported":{"x":1}}},{"id":"d","moduleId":"m"}]"#,
+            {"id":"c","tags":{},"properties":{"desired":{"$version":1},"reported":{"x":1}}},{"id":"d","moduleId":"m","tags":{"x":1}}]"#,
     )
     .await;
     let warned: Vec<&str> = result
@@ -150,7 +150,7 @@ async fn twin_sections_are_not_dropped_in_silence() {
     assert_eq!(result.warnings[0].warning_code, "DeviceRegisteredWithoutTwin");
     assert_eq!(result.errors.len(), 1);
     assert_eq!(result.errors[0].module_id.as_deref(), Some("m"));
-    assert_eq!(result.errors[0].error_code, "FeatureNotSupported");
+    assert_eq!(result.errors[0].error_code, "DeviceNotFound");
 }
 
 #[tokio::test]
@@ -177,11 +177,103 @@ async fn whole_requests_are_refused() {
             .await
             .is_successful
     );
-    assert!(
-        bulk(&world, r#"[{"id":"e"},{"id":"e","moduleId":"m"}]"#)
-            .await
-            .errors
-            .len()
-            == 1
+    let twice = r#"[{"id":"e"},{"id":"e","moduleId":""}]"#;
+    assert!(BulkRequest::from_json(twice.as_bytes(), &world.limits).is_err());
+}
+
+/// For each mode: what happens to a module that is absent, present with the etag given, present with another, and no etag given.
+#[tokio::test]
+async fn every_mode_follows_the_table_for_modules() {
+    const OK: &str = "";
+    let (exists, missing, stale, none) = (
+        "ModuleAlreadyExistsOnDevice",
+        "ModuleNotFound",
+        "PreconditionFailed",
+        "FeatureNotSupported",
     );
+    for (mode, absent, matching, other, without) in [
+        (ImportMode::Create, OK, exists, exists, exists),
+        (ImportMode::CreateOrUpdate, OK, OK, OK, OK),
+        (ImportMode::CreateOrUpdateIfMatchEtag, OK, OK, stale, OK),
+        (ImportMode::Update, missing, OK, OK, OK),
+        (ImportMode::UpdateIfMatchEtag, missing, OK, stale, OK),
+        (ImportMode::Delete, missing, OK, OK, OK),
+        (ImportMode::DeleteIfMatchEtag, missing, OK, stale, OK),
+        (ImportMode::UpdateTwin, none, none, none, none),
+        (ImportMode::UpdateTwinIfMatchEtag, none, none, none, none),
+    ] {
+        let world = World::new().await;
+        create(&world, "d").await;
+        let create_module = async |name: &str| {
+            let module = world.put_module("d", name, "{}", IfMatch::Absent).await;
+            module.unwrap().etag.to_string()
+        };
+        let run = async |name: &str, etag: Option<&str>| {
+            let etag = etag.map_or_else(String::new, |etag| format!(r#","eTag":"{etag}""#));
+            let body = format!(r#"[{{"id":"d","moduleId":"{name}","importMode":"{mode}"{etag}}}]"#);
+            let result = bulk(&world, &body).await;
+            result.errors.first().map_or(OK, |error| error.error_code)
+        };
+        assert_eq!(run("absent", Some("MQ==")).await, absent, "{mode} absent");
+        let etag = create_module("matching").await;
+        assert_eq!(run("matching", Some(&etag)).await, matching, "{mode} matching");
+        create_module("other").await;
+        let foreign = Some("NDI5NDk2NzI5NQ==");
+        assert_eq!(run("other", foreign).await, other, "{mode} other");
+        create_module("without").await;
+        assert_eq!(run("without", None).await, without, "{mode} without");
+        let gone = world.get_module("d", "without").await.is_err();
+        let deletes = matches!(mode, ImportMode::Delete | ImportMode::DeleteIfMatchEtag);
+        assert_eq!(gone, deletes, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn the_entries_of_one_device_are_applied_in_their_order() {
+    let world = World::new().await;
+    let result = bulk(
+        &world,
+        r#"[{"id":"a","moduleId":"early"},{"id":"a"},{"id":"a","moduleId":"m","managedBy":"x"},{"id":"b"},
+            {"id":"b","moduleId":"m","importMode":"create","authentication":{"type":"none"}},
+            {"id":"b","moduleId":"$edgeHub"},{"id":"b","moduleId":"a/b"}]"#,
+    )
+    .await;
+    let failed: Vec<(&str, Option<&str>, &str)> = result
+        .errors
+        .iter()
+        .map(|error| {
+            let (device, module) = (error.device_id.as_str(), error.module_id.as_deref());
+            (device, module, error.error_code)
+        })
+        .collect();
+    assert_eq!(
+        failed,
+        [
+            ("a", Some("early"), "DeviceNotFound"),
+            ("b", Some("$edgeHub"), "ArgumentInvalid"),
+            ("b", Some("a/b"), "ArgumentInvalid"),
+        ]
+    );
+    let module = world.get_module("a", "m").await.unwrap();
+    assert_eq!(module.managed_by.as_deref(), Some("x"));
+    let module = world.get_module("b", "m").await.unwrap();
+    assert_eq!(module.authentication.type_name(), "sas");
+    let gone = bulk(
+        &world,
+        r#"[{"id":"b","importMode":"delete"},{"id":"b","moduleId":"m","importMode":"delete"}]"#,
+    );
+    assert_eq!(gone.await.errors[0].error_code, "DeviceNotFound");
+}
+
+#[tokio::test]
+async fn a_device_can_bring_all_of_its_modules() {
+    let world = World::new().await;
+    create(&world, "d").await;
+    let entries: Vec<String> = (0..60)
+        .map(|number| format!(r#"{{"id":"d","moduleId":"m{number}","importMode":"create"}}"#))
+        .collect();
+    let result = bulk(&world, &format!("[{}]", entries.join(","))).await;
+    let codes: Vec<&str> = result.errors.iter().map(|error| error.error_code).collect();
+    assert_eq!(codes, ["TooManyModulesOnDevice"; 10]);
+    assert_eq!(world.modules("d").await.len(), 50);
 }

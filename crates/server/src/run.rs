@@ -224,10 +224,7 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&entropy),
         Arc::clone(&limits),
     )
-    .with_companion(Arc::new(Leftovers::new(
-        Arc::clone(&store),
-        Arc::clone(&presences),
-    )));
+    .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
     let twins = Arc::new(Twins::new(
         Arc::clone(&store),
         Arc::clone(&bus),

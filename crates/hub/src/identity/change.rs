@@ -31,6 +31,16 @@ pub enum Change<'a> {
     },
 }
 
+impl<'a> Change<'a> {
+    /// The identity as it now is, or as it was when it is gone.
+    pub const fn identity(self) -> IdentityRef<'a> {
+        match self {
+            Self::Created { after } | Self::Updated { after, .. } => after,
+            Self::Deleted { before } => before,
+        }
+    }
+}
+
 /// Something that lives and dies with identities.
 pub trait Companion: Send + Sync + 'static {
     /// Writes that must happen together with the change or not at all. Asked again when the batch met a conflict.

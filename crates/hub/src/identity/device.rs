@@ -91,6 +91,17 @@ pub struct Live {
     pub commands: u64,
 }
 
+impl Live {
+    /// The value of `connectionState` on the wire.
+    pub(super) const fn connection_state(&self) -> &'static str {
+        if self.connected {
+            "Connected"
+        } else {
+            "Disconnected"
+        }
+    }
+}
+
 /// Never seen.
 impl Default for Live {
     fn default() -> Self {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::store::{Key, Store, Version};
 use crate::tenancy::HubName;
 
-use super::{Authentication, Device, Etag, GenerationId, IdentityId, Module, Status};
+use super::{Authentication, Device, Etag, GenerationId, IdentityId, Module, Status, registry};
 
 /// A device or a module, by reference.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,24 @@ impl Found {
     }
 }
 
-/// The identity of an id; `None` when it is not registered.
+/// The identity of an id; `None` when it, or the device that it is part of, is not registered.
 pub async fn find(store: &dyn Store, hub: &HubName, id: &IdentityId) -> Result<Option<Found>, Error> {
-    super::registry::find(store, hub, id).await
+    let Some((device, version)) = registry::load(store, hub, &id.device).await? else {
+        return Ok(None);
+    };
+    let Some(module) = &id.module else {
+        return Ok(Some(Found {
+            key: registry::key(hub, &device.id),
+            device,
+            module: None,
+            version,
+        }));
+    };
+    let found = registry::load_module(store, hub, &id.device, module).await?;
+    Ok(found.map(|(module, version)| Found {
+        key: registry::module_key(hub, &module.device, &module.id),
+        device,
+        module: Some(module),
+        version,
+    }))
 }

@@ -6,6 +6,9 @@ use super::{DeviceId, Etag, GenerationId, IdentityId, ModuleId};
 /// Value of `managedBy` of the modules of the edge runtime.
 pub const EDGE_RUNTIME: &str = "iotEdge";
 
+/// The modules that every edge device has, made and unmade with its being one.
+pub(super) const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];
+
 /// A registered module. Shown with `Debug` it reveals no key. Whether it may connect is its device's status.
 #[derive(Debug, Clone)]
 pub struct Module {

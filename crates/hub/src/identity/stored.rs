@@ -44,13 +44,16 @@ struct Record<'a> {
 
 /// Keys, thumbprints and scopes hold no character that JSON escapes, so they are borrowed both ways.
 #[derive(Serialize, Deserialize)]
-enum Credentials<'a> {
+pub(super) enum Credentials<'a> {
     #[serde(rename = "k")]
     Keys(&'a str, &'a str),
     #[serde(rename = "t")]
     Thumbprints(#[serde(borrow)] Option<&'a str>, #[serde(borrow)] Option<&'a str>),
     #[serde(rename = "ca")]
     CertificateAuthority,
+    /// Of modules alone.
+    #[serde(rename = "none")]
+    None,
 }
 
 /// The document of a device.
@@ -66,16 +69,7 @@ pub(super) fn encode(device: &Device) -> Result<Vec<u8>, StoreError> {
         d: device.status == Status::Disabled,
         r: device.status_reason.clone(),
         u: (device.status_updated != Timestamp::NEVER).then(|| device.status_updated.as_micros()),
-        a: match &device.authentication {
-            Authentication::Sas { primary, secondary } => {
-                Credentials::Keys(primary.expose(), secondary.expose())
-            }
-            Authentication::SelfSigned { primary, secondary } => Credentials::Thumbprints(
-                primary.as_ref().map(Thumbprint::as_str),
-                secondary.as_ref().map(Thumbprint::as_str),
-            ),
-            Authentication::CertificateAuthority => Credentials::CertificateAuthority,
-        },
+        a: Credentials::of(&device.authentication),
         s: scope,
         p: parent.as_ref().map(EdgeScope::as_str),
     };
@@ -95,6 +89,7 @@ pub(super) fn decode(id: &DeviceId, body: &[u8]) -> Result<Device, StoreError> {
     let authentication = record
         .a
         .read()
+        .filter(|authentication| !matches!(authentication, Authentication::None))
         .ok_or_else(|| damaged("has unreadable credentials"))?;
     let scope = |text: Option<&str>| match text {
         None => Ok(None),
@@ -122,8 +117,21 @@ pub(super) fn decode(id: &DeviceId, body: &[u8]) -> Result<Device, StoreError> {
     })
 }
 
-impl Credentials<'_> {
-    fn read(&self) -> Option<Authentication> {
+impl<'a> Credentials<'a> {
+    pub(super) fn of(authentication: &'a Authentication) -> Self {
+        match authentication {
+            Authentication::Sas { primary, secondary } => Self::Keys(primary.expose(), secondary.expose()),
+            Authentication::SelfSigned { primary, secondary } => Self::Thumbprints(
+                primary.as_ref().map(Thumbprint::as_str),
+                secondary.as_ref().map(Thumbprint::as_str),
+            ),
+            Authentication::CertificateAuthority => Self::CertificateAuthority,
+            Authentication::None => Self::None,
+        }
+    }
+
+    /// The credentials; `None` when they are damaged.
+    pub(super) fn read(&self) -> Option<Authentication> {
         let thumbprint = |text: Option<&str>| text.map(Thumbprint::parse).transpose().ok();
         Some(match *self {
             Self::Keys(primary, secondary) => Authentication::Sas {
@@ -135,6 +143,7 @@ impl Credentials<'_> {
                 secondary: thumbprint(secondary)?,
             },
             Self::CertificateAuthority => Authentication::CertificateAuthority,
+            Self::None => Authentication::None,
         })
     }
 }
@@ -145,6 +154,8 @@ mod tests {
 
     /// Released format, version 1: must stay readable for ever.
     const FIXTURE: &str = r#"{"v":1,"g":637612875240648717,"e":727894863,"d":true,"r":"ä \"b\"","u":1625690724131397,"a":{"k":["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]},"p":"ms-azure-iot-edge://up-"}"#;
+
+    const KEYS: &str = r#"{"k":["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]}"#;
 
     fn id() -> DeviceId {
         DeviceId::parse("d1").unwrap()
@@ -167,6 +178,7 @@ mod tests {
             ("AAECAwQF", "!!ECAwQF"),
             ("ms-azure", "xx-azure"),
             ("\"k\"", "\"z\""),
+            (KEYS, "\"none\""),
             ("{\"v\"", "{"),
         ] {
             let damaged = FIXTURE.replacen(from, to, 1);

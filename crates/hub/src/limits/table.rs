@@ -101,13 +101,15 @@ limits! {
     DevicesPerHubMax "devices_per_hub_max" Count UNLIMITED, Some(1_000_000),
         "Devices of a hub.";
     ModulesPerDeviceMax "modules_per_device_max" Count 50, None,
-        "Modules of a device.";
+        "Modules of a device, those of the edge runtime not counted.";
     BulkDevicesMax "bulk_devices_max" Count 100, None,
         "Entries of one bulk registry request.";
     ListDevicesMax "list_devices_max" Count 1_000, None,
         "Devices in the answer to a list request.";
     StatusReasonCharsMax "status_reason_chars_max" Count 128, None,
         "Characters of a status reason.";
+    ManagedByCharsMax "managed_by_chars_max" Count 128, None,
+        "Characters that say who looks after a module.";
     EdgeLevelsMax "edge_levels_max" Count 5, None,
         "Edge devices above one another.";
     WriteAttemptsMax "write_attempts_max" Count 64, None,

@@ -18,6 +18,8 @@ use hub::secret::SymmetricKey;
 use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write};
 use hub::tenancy::{HostName, HubName};
 
+pub(crate) mod modules;
+
 type Race = Box<dyn FnOnce(&MemoryStore) + Send>;
 
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hub::access::{Authorized, Reason, Refusal, Subject, right};
+use hub::access::{Authorized, ModuleCaller, Reason, Refusal, Subject, right};
 use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
@@ -147,18 +147,46 @@ impl Call {
         self.try_authorize().map_err(|refusal| self.refuse(&refusal))
     }
 
+    /// Demands the right `R`, or that the caller is the edge device whose modules are asked for.
+    pub(super) async fn authorize_modules<R: right::Right>(
+        &self,
+        device: &DeviceId,
+    ) -> Result<ModuleCaller<R>, Error> {
+        let gate = self.hub.gate();
+        match gate.authorize_modules(self.token(), device, &self.path()).await {
+            Ok(caller) => {
+                self.peer.is_known();
+                Ok(caller)
+            }
+            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
     fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
-        let token = self.header(&AUTHORIZATION).unwrap_or_default();
-        let path = percent_decode_str(self.head.uri.path()).decode_utf8_lossy();
-        let path = path.strip_prefix('/').unwrap_or(&path);
-        let proof = self.hub.gate().authorize_service(token, path)?;
+        let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
         self.peer.is_known();
         Ok(proof)
     }
 
+    fn token(&self) -> &str {
+        self.header(&AUTHORIZATION).unwrap_or_default()
+    }
+
+    /// The path as tokens name it: percent-decoded once, without the first slash.
+    fn path(&self) -> String {
+        let path = self.head.uri.path();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        percent_decode_str(path).decode_utf8_lossy().into_owned()
+    }
+
     fn refuse(&self, refusal: &Refusal) -> Error {
+        let (device, module) = match &refusal.subject {
+            Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
+            Subject::Policy(_) | Subject::Peer => (None, None),
+        };
+        let hub = Some(self.hub.name().clone());
         let origin =
-            Origin::new(self.peer.address, "https").claiming(Some(self.hub.name().clone()), None, None);
+            Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
         self.app.records.leave(origin, outcome_of(refusal));
         refusal.to_peer()
     }

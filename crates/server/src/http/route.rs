@@ -232,6 +232,23 @@ mod tests {
     }
 
     #[test]
+    fn modules_are_below_their_device() {
+        let find = |method: &str, path: &str| Route::find(&method.parse().unwrap(), path);
+        let ids = || ("D".to_owned(), "$edgeAgent".to_owned());
+        let path = "/Devices/D/Modules/%24edgeAgent";
+        assert_eq!(find("PUT", path), Ok(Route::PutModule(ids().0, ids().1)));
+        assert_eq!(find("GET", path), Ok(Route::GetModule(ids().0, ids().1)));
+        assert_eq!(find("DELETE", path), Ok(Route::DeleteModule(ids().0, ids().1)));
+        assert_eq!(
+            find("GET", "/devices/D/modules/"),
+            Ok(Route::ListModules(ids().0))
+        );
+        assert_eq!(find("PATCH", path), Err(NoRoute::Method));
+        assert_eq!(find("DELETE", "/devices/D/modules"), Err(NoRoute::Method));
+        assert_eq!(find("GET", "/devices/D/modules/m/x"), Err(NoRoute::Path));
+    }
+
+    #[test]
     fn query_parameters() {
         let query = Some("api-version=2021-04-12&Top=5&x=%C3%A4&flag");
         assert_eq!(query_parameter(query, "top").as_deref(), Some("5"));
