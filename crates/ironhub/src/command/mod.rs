@@ -6,6 +6,7 @@ mod contexts;
 mod dev;
 mod device;
 mod events;
+mod identity;
 mod log;
 mod manual;
 mod monitor;
