@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod commands;
 mod configuration;
 mod consumer_group;
 mod contexts;
@@ -9,10 +10,14 @@ mod events;
 mod identity;
 mod log;
 mod manual;
+mod method;
+mod module;
 mod monitor;
 mod serve;
 mod simulate;
 mod status;
+mod target;
+mod twin;
 
 use clap::Subcommand;
 
@@ -31,6 +36,18 @@ pub(crate) enum Command {
     /// Create, show, change and delete devices
     #[command(subcommand)]
     Device(device::Command),
+    /// Create, show and delete modules of devices
+    #[command(subcommand)]
+    Module(module::Command),
+    /// Show and change the twins of devices and modules
+    #[command(subcommand)]
+    Twin(twin::Command),
+    /// Call methods of connected devices and modules
+    #[command(subcommand)]
+    Method(method::Command),
+    /// Send commands to devices, and hear what became of them
+    #[command(subcommand)]
+    Command(commands::Command),
     /// Show telemetry as it arrives
     Monitor(monitor::Arguments),
     /// Let simulated devices send telemetry
@@ -61,6 +78,10 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(command) => configuration::run(&command),
         Command::Device(command) => device::run(&command),
+        Command::Module(command) => module::run(&command),
+        Command::Twin(command) => twin::run(&command),
+        Command::Method(command) => method::run(&command),
+        Command::Command(command) => commands::run(&command),
         Command::Monitor(arguments) => monitor::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
