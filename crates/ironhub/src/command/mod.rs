@@ -7,6 +7,7 @@ mod contexts;
 mod dev;
 mod device;
 mod events;
+mod explain;
 mod identity;
 mod log;
 mod manual;
@@ -48,7 +49,7 @@ pub(crate) enum Command {
     /// Send commands to devices, and hear what became of them
     #[command(subcommand)]
     Command(commands::Command),
-    /// Show telemetry as it arrives
+    /// Show telemetry, or events of the hub, as they arrive
     Monitor(monitor::Arguments),
     /// Let simulated devices send telemetry
     Simulate(simulate::Arguments),
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     Status(status::Arguments),
     /// Show who connected, who was refused and why connections ended
     Events(events::Arguments),
+    /// Tell all that is known of a device, and why it is refused
+    #[command(subcommand)]
+    Explain(explain::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -86,6 +90,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
+        Command::Explain(command) => explain::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
