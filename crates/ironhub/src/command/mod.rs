@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Command(commands::Command),
     /// Show telemetry, or events of the hub, as they arrive
     Monitor(monitor::Arguments),
-    /// Let simulated devices send telemetry
+    /// Let simulated devices send telemetry, keep twins, answer methods and take commands
     Simulate(simulate::Arguments),
     /// Show how the server is
     Status(status::Arguments),
