@@ -115,6 +115,32 @@ impl Registry {
         found.map(|(device, _)| device).ok_or_else(|| not_found(id))
     }
 
+    /// An identity of either kind, with its document's version; `None` when it is not registered.
+    pub async fn find(
+        &self,
+        proof: &Authorized<right::RegistryRead>,
+        id: &super::IdentityId,
+    ) -> Result<Option<super::Found>, Error> {
+        super::found::find(&*self.store, proof.hub(), id).await
+    }
+
+    /// How many modules a device has.
+    pub async fn module_count(
+        &self,
+        proof: &Authorized<right::RegistryRead>,
+        device: &DeviceId,
+    ) -> Result<usize, Error> {
+        let range = Range {
+            collection: Collection::Modules,
+            hub: proof.hub().clone(),
+            prefix: format!("{device}/"),
+            after: None,
+            // Far above the limit of modules of a device.
+            limit: 10_000,
+        };
+        Ok(self.store.scan(&range).await?.len())
+    }
+
     /// The first devices by id; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,

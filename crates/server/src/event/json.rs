@@ -44,6 +44,7 @@ impl EventJson {
             "enqueuedTime": record.enqueued,
             "device": text("iothub-connection-device-id"),
             "module": text("iothub-connection-module-id"),
+            "source": text("iothub-message-source"),
             "systemProperties": system,
             "applicationProperties": application,
             "annotations": annotations,
@@ -56,6 +57,11 @@ impl EventJson {
     /// The device that sent it.
     pub(crate) fn device(&self) -> Option<&str> {
         self.0.get("device").and_then(Value::as_str)
+    }
+
+    /// Where it comes from: `Telemetry`, or one of the hub's own sources.
+    pub(crate) fn source(&self) -> Option<&str> {
+        self.0.get("source").and_then(Value::as_str)
     }
 
     /// The JSON.
@@ -184,7 +190,7 @@ mod tests {
             shown(&message),
             json!({
                 "partition": "3", "sequenceNumber": 7, "enqueuedTime": "1970-01-01T00:00:01Z",
-                "device": "dev1", "module": null,
+                "device": "dev1", "module": null, "source": "Telemetry",
                 "systemProperties": { "messageId": "m1", "contentType": "application/json" },
                 "applicationProperties": { "k": "ä" },
                 "annotations": {

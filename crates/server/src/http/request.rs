@@ -191,6 +191,11 @@ impl Call {
         refusal.to_peer()
     }
 
+    /// The right `R` if the caller has it, for what is shown beside what it asked for: its absence refuses nothing.
+    pub(super) fn holds<R: right::Right>(&self) -> Option<Authorized<R>> {
+        self.try_authorize().ok()
+    }
+
     /// The device or module that a path names.
     pub(super) fn identity(target: &Target) -> Result<IdentityId, Error> {
         let invalid = |error: InvalidId| Error::peer(Code::IotHubFormatError, error.to_string());
