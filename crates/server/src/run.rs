@@ -213,6 +213,13 @@ async fn open(config: &Config) -> Result<App, StartError> {
         hubs.add(&Arc::new(hub))?;
     }
     let presences = Arc::new(Presences::new(Arc::clone(&store), Arc::clone(&clock)));
+    let twins = Arc::new(Twins::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&limits),
+        Arc::clone(&events),
+    ));
     let registry = Registry::new(
         Arc::clone(&store),
         Arc::clone(&bus),
@@ -223,14 +230,8 @@ async fn open(config: &Config) -> Result<App, StartError> {
     .with_companion(Arc::new(Leftovers::new(
         Arc::clone(&store),
         Arc::clone(&presences),
-    )));
-    let twins = Arc::new(Twins::new(
-        Arc::clone(&store),
-        Arc::clone(&bus),
-        Arc::clone(&clock),
-        Arc::clone(&limits),
-        Arc::clone(&events),
-    ));
+    )))
+    .with_companion(twins.companion());
     let commands = Arc::new(Commands::new(
         Arc::clone(&store),
         Arc::clone(&bus),
