@@ -217,14 +217,6 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&clock),
         Arc::clone(&events),
     ));
-    let registry = Registry::new(
-        Arc::clone(&store),
-        Arc::clone(&bus),
-        Arc::clone(&clock),
-        Arc::clone(&entropy),
-        Arc::clone(&limits),
-    )
-    .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
     let twins = Arc::new(Twins::new(
         Arc::clone(&store),
         Arc::clone(&bus),
@@ -232,6 +224,15 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&limits),
         Arc::clone(&events),
     ));
+    let registry = Registry::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    )
+    .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))))
+    .with_companion(twins.companion());
     let commands = Arc::new(Commands::new(
         Arc::clone(&store),
         Arc::clone(&bus),

@@ -124,6 +124,10 @@ limits! {
         "Bytes of the desired, and of the reported, properties of a twin, counted as the service does.";
     TwinBodyBytesMax "twin_body_bytes_max" Bytes 262_144, None,
         "Bytes of a twin document or patch as it is sent.";
+    ModelIdBytesMax "model_id_bytes_max" Bytes 2_048, None,
+        "Bytes of the model id that a device announces.";
+    TwinWatchersMax "twin_watchers_max" Count 1_000, None,
+        "Watchers of twins at one time.";
 
     // Direct methods.
     MethodPayloadBytesMax "method_payload_bytes_max" Bytes 131_072, None,
