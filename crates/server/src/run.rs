@@ -38,6 +38,9 @@ use crate::{admin, amqp, http, mqtt};
 /// How often presence is written behind.
 const PRESENCE_FLUSH_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often commands and feedback are looked through for what is due.
+const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
 
@@ -146,6 +149,7 @@ pub async fn run(
     let app = Arc::new(open(&config).await?);
     let addresses = listen(&config, &tls, &app, &drain)?;
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
+    let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -163,6 +167,7 @@ pub async fn run(
         tracing::warn!("some connections did not end in time");
     }
     flusher.abort();
+    sweeper.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -213,6 +218,21 @@ async fn open(config: &Config) -> Result<App, StartError> {
         hubs.add(&Arc::new(hub))?;
     }
     let presences = Arc::new(Presences::new(Arc::clone(&store), Arc::clone(&clock)));
+    let feedback = Arc::new(Feedback::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    ));
+    let commands = Commands::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    )
+    .with_feedback(Arc::clone(&feedback));
+    let commands = Arc::new(commands);
     let registry = Registry::new(
         Arc::clone(&store),
         Arc::clone(&bus),
@@ -220,6 +240,7 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&entropy),
         Arc::clone(&limits),
     )
+    .with_companion(Arc::<Commands>::clone(&commands))
     .with_companion(Arc::new(Leftovers::new(
         Arc::clone(&store),
         Arc::clone(&presences),
@@ -230,19 +251,6 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&clock),
         Arc::clone(&limits),
         Arc::clone(&events),
-    ));
-    let commands = Arc::new(Commands::new(
-        Arc::clone(&store),
-        Arc::clone(&bus),
-        Arc::clone(&clock),
-        Arc::clone(&entropy),
-        Arc::clone(&limits),
-    ));
-    let feedback = Arc::new(Feedback::new(
-        Arc::clone(&store),
-        Arc::clone(&clock),
-        Arc::clone(&entropy),
-        Arc::clone(&limits),
     ));
     let records = Arc::new(Records::new(
         Arc::clone(&clock),
@@ -364,6 +372,23 @@ async fn flush_presence(app: Arc<App>) {
         period.tick().await;
         if let Err(error) = app.presences.flush().await {
             tracing::warn!(%error, "connection times were not written; trying again");
+        }
+    }
+}
+
+/// Ends what is due of commands and feedback: locks, lives. A hub that cannot be worked on does not keep the others from it.
+async fn sweep_commands(app: Arc<App>) {
+    let mut period = tokio::time::interval(COMMAND_SWEEP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        app.commands.end_locks();
+        for hub in app.hubs.all() {
+            let swept = app.commands.expire(hub.name()).await;
+            if let Err(error) = swept.and(app.feedback.sweep(hub.name()).await) {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::warn!(hub = %hub.name(), detail, "expired commands or feedback remain; trying again");
+            }
         }
     }
 }
