@@ -8,7 +8,6 @@ use hub::bus::Bus;
 use hub::clock::{Clock, Timestamp};
 use hub::commands::{Commands, Feedback};
 use hub::entropy::Entropy;
-use hub::events::Events;
 use hub::hub::Hubs;
 use hub::identity::Registry;
 use hub::limits::Limits;
@@ -27,7 +26,6 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) presences: Arc<Presences>,
     pub(crate) sessions: Sessions,
-    pub(crate) events: Arc<Events>,
     pub(crate) twins: Arc<Twins>,
     pub(crate) methods: Methods,
     pub(crate) commands: Arc<Commands>,

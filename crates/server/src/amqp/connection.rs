@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use amqp::connection::{AttachReply, Connection as Machine, Event, LinkId, SaslCode};
-use amqp::performative::{Attach, Error, Open};
+use amqp::performative::{Attach, DeliveryState, Error, Open};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hub::BoxFuture;
@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 use super::attach::Node;
 use super::ending::Ending;
 use super::fault;
+use super::feedback_link::Taken;
 use super::grants::Grants;
 use super::reader::{OUTPUT_BYTES_HIGH, Reader};
 use super::request::Request;
@@ -78,6 +79,23 @@ pub(super) enum Work {
     Tail(LinkId),
     Displaced(LinkId, Displacement),
     Redirect(LinkId, Box<Error>),
+    /// A command was stored or refused.
+    Sent {
+        link: LinkId,
+        delivery: u32,
+        settled: bool,
+        state: DeliveryState,
+    },
+    /// A look for feedback, or a wait, came to its end.
+    Feedback(LinkId, Result<Option<Taken>, hub::error::Error>),
+    /// Feedback that needs no settling is removed; there may be more.
+    FeedbackGone(LinkId),
+    /// A batch of feedback was settled.
+    Settled {
+        link: LinkId,
+        delivery: u32,
+        answer: Option<DeliveryState>,
+    },
     Nothing,
 }
 
@@ -261,8 +279,12 @@ impl Connection {
             Event::Detached(link, _) => {
                 self.nodes.remove(&link);
             }
-            // Streams are not consumed by reading: outcomes of events mean nothing.
-            Event::Outcome { .. } => {}
+            Event::Outcome {
+                link,
+                delivery,
+                state,
+                settled,
+            } => self.handle_outcome(link, delivery, state.as_ref(), settled),
             Event::Closed(error) => {
                 return Err(Ending::Closed(error.map(|error| error.condition)));
             }
@@ -321,6 +343,19 @@ impl Connection {
                 self.end_link(link, Error::new(fault::STOLEN, &displacement.to_string()));
             }
             Work::Redirect(link, error) => self.end_link(link, *error),
+            Work::Sent {
+                link,
+                delivery,
+                settled,
+                state,
+            } => self.dispose_command(link, delivery, settled, state),
+            Work::Feedback(link, found) => self.finish_feedback(link, found),
+            Work::FeedbackGone(link) => self.pump(link),
+            Work::Settled {
+                link,
+                delivery,
+                answer,
+            } => self.finish_settlement(link, delivery, answer),
             Work::Nothing => {}
         }
         Ok(())
