@@ -35,26 +35,33 @@ struct State {
 }
 
 impl Mailbox {
-    /// Takes everything that waits; pending when there is nothing.
-    pub(crate) fn poll_take(&self, context: &mut Context<'_>) -> Poll<Vec<(Address, Mail)>> {
+    /// Takes what waits, for a connection that has room for so many bytes of bulk (or for one piece if there is room at all); what
+    /// is left keeps its order. Pending when there is nothing.
+    pub(crate) fn poll_take(
+        &self,
+        bulk_bytes_max: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Vec<(Address, Mail)>> {
         self.waker.register(context.waker());
         let mut state = self.lock();
-        state.bytes = 0;
-        ready(std::mem::take(&mut state.waiting))
-    }
-
-    /// Takes what is no bulk and leaves the rest in its order, for a connection that has no room for it.
-    pub(crate) fn poll_take_urgent(&self, context: &mut Context<'_>) -> Poll<Vec<(Address, Mail)>> {
-        self.waker.register(context.waker());
-        let mut state = self.lock();
-        let (bulk, urgent) = std::mem::take(&mut state.waiting)
+        let mut room = bulk_bytes_max;
+        let (taken, left) = std::mem::take(&mut state.waiting)
             .into_iter()
-            .partition(|(_, mail)| is_bulk(mail));
-        state.waiting = bulk;
-        ready(urgent)
+            .partition(|(_, mail)| {
+                let fits = !is_bulk(mail) || room > 0;
+                room = if fits {
+                    room.saturating_sub(byte_len(mail))
+                } else {
+                    0
+                };
+                fits
+            });
+        state.waiting = left;
+        state.bytes = state.waiting.iter().map(|(_, mail)| byte_len(mail)).sum();
+        ready(taken)
     }
 
-    /// Whether mail waits that was left by [`poll_take_urgent`](Self::poll_take_urgent), or just came.
+    /// Whether mail waits.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.lock().waiting.is_empty()
     }
@@ -164,7 +171,7 @@ mod tests {
 
     fn take(mailbox: &Mailbox) -> Vec<Mail> {
         let mut context = Context::from_waker(std::task::Waker::noop());
-        match mailbox.poll_take(&mut context) {
+        match mailbox.poll_take(usize::MAX, &mut context) {
             Poll::Ready(taken) => taken.into_iter().map(|(_, mail)| mail).collect(),
             Poll::Pending => Vec::new(),
         }
@@ -197,13 +204,18 @@ mod tests {
             mailbox.deliver(&device, mail);
         }
         let mut context = Context::from_waker(std::task::Waker::noop());
-        let Poll::Ready(urgent) = mailbox.poll_take_urgent(&mut context) else {
+        let Poll::Ready(urgent) = mailbox.poll_take(0, &mut context) else {
             panic!("nothing waits")
         };
         assert_eq!(urgent, [(device.clone(), Mail::Recheck)]);
-        assert!(mailbox.poll_take_urgent(&mut context).is_pending());
+        assert!(mailbox.poll_take(0, &mut context).is_pending());
         assert!(mailbox.is_waiting());
-        assert_eq!(take(&mailbox), [desired(1, 1), desired(2, 1)]);
+        mailbox.deliver(&device, desired(3, 1));
+        let Poll::Ready(taken) = mailbox.poll_take(2, &mut context) else {
+            panic!("nothing waits")
+        };
+        assert_eq!(taken.len(), 2);
+        assert_eq!(take(&mailbox), [desired(3, 1)]);
         assert!(!mailbox.is_waiting());
     }
 
