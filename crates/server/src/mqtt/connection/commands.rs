@@ -126,6 +126,8 @@ impl Connection {
             return false;
         }
         conversation.looks = false;
+        // What is not given back by this look, though its lock has ended, is gone.
+        conversation.window.lapse(self.app.clock.now());
         conversation.window.ask();
         let (app, proof) = (Arc::clone(&self.app), Arc::clone(&self.guest.proof));
         let received = Box::pin(async move { app.commands.receive(&proof, count).await });
