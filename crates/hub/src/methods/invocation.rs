@@ -1,7 +1,7 @@
 //! One call on its way to a device, and the way back.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -17,9 +17,12 @@ pub enum Undelivered {
     TooMany,
     /// A newer connection took the identity's place.
     Displaced,
-    /// The device's answer is no JSON.
+    /// The device's answer is no JSON, or too large.
     BadAnswer,
 }
+
+/// What comes back of a call.
+pub type Outcome = Result<MethodAnswer, Undelivered>;
 
 /// A call on its way. Shared with the caller by a one-time channel: whoever drops it unanswered says that the connection ended.
 pub struct Invocation {
@@ -27,35 +30,60 @@ pub struct Invocation {
     pub name: String,
     /// The payload as JSON.
     pub payload: Bytes,
-    reply: Mutex<Option<oneshot::Sender<Result<MethodAnswer, Undelivered>>>>,
+    caller: Arc<Caller>,
+}
+
+/// Who waits for the answer of a call. Kept while the device works on it, when the payload has been sent and is not needed any
+/// more.
+pub struct Caller {
+    reply: Mutex<Option<oneshot::Sender<Outcome>>>,
 }
 
 impl Invocation {
     /// A call, and where its answer comes.
-    pub fn new(name: String, payload: Bytes) -> (Self, oneshot::Receiver<Result<MethodAnswer, Undelivered>>) {
+    pub fn new(name: String, payload: Bytes) -> (Self, oneshot::Receiver<Outcome>) {
         let (reply, answer) = oneshot::channel();
         let invocation = Self {
             name,
             payload,
-            reply: Mutex::new(Some(reply)),
+            caller: Arc::new(Caller {
+                reply: Mutex::new(Some(reply)),
+            }),
         };
         (invocation, answer)
     }
 
     /// Brings the answer to the caller. Only the first one counts, and none when the caller is gone.
-    pub fn answer(&self, answer: Result<MethodAnswer, Undelivered>) {
+    pub fn answer(&self, answer: Outcome) {
+        self.caller.answer(answer);
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.caller.is_gone()
+    }
+
+    /// Who waits: to be kept instead of the call once that has been sent.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
+impl Caller {
+    /// As [`Invocation::answer`].
+    pub fn answer(&self, answer: Outcome) {
         if let Some(reply) = self.lock().take() {
             // A caller whose deadline has passed does not listen any more.
             let _ = reply.send(answer);
         }
     }
 
-    /// Whether nobody waits for the answer any more.
-    pub fn is_abandoned(&self) -> bool {
+    /// Whether it has its answer, or does not wait any more.
+    pub fn is_gone(&self) -> bool {
         self.lock().as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<oneshot::Sender<Result<MethodAnswer, Undelivered>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Outcome>>> {
         self.reply.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,5 +103,11 @@ impl fmt::Debug for Invocation {
         f.debug_struct("Invocation")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
     }
 }

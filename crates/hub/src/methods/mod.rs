@@ -9,5 +9,5 @@ mod ready;
 mod service;
 
 pub use call::{MethodAnswer, MethodCall};
-pub use invocation::{Invocation, Undelivered};
+pub use invocation::{Caller, Invocation, Outcome, Undelivered};
 pub use service::Methods;

@@ -18,9 +18,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::app::App;
 use crate::refusal::outcome_of;
+use crate::tracking::Tracking;
 
 use super::connection::Peer;
-use super::reply::{self, Reply, Tracking};
+use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_parameter};
 use super::{commands, events, explain, feedback, management, methods, modules, registry, twins};
 
@@ -45,6 +46,7 @@ const API_VERSIONS: [&str; 13] = [
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) hub: Arc<Hub>,
+    pub(super) tracking: Tracking,
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
@@ -56,18 +58,23 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     app.entropy.fill(&mut random);
     let tracking = Tracking::new(random, app.clock.now());
     let is_head = request.method() == Method::HEAD;
-    let mut reply = match dispatch(request, app, peer).await {
+    let mut reply = match dispatch(request, app, peer, &tracking).await {
         Ok(reply) => reply,
         Err(error) => reply::error(&error, &tracking),
     };
-    tracking.mark(&mut reply);
+    reply::mark(&mut reply, &tracking);
     if is_head {
         *reply.body_mut() = reply::whole(Bytes::new());
     }
     reply
 }
 
-async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Result<Reply, Error> {
+async fn dispatch(
+    request: Request<Incoming>,
+    app: Arc<App>,
+    peer: Arc<Peer>,
+    tracking: &Tracking,
+) -> Result<Reply, Error> {
     let (head, body) = request.into_parts();
     let hub = find_hub(&head, &app, &peer)?;
     let route = Route::find(&head.method, head.uri.path()).map_err(|missing| match missing {
@@ -83,6 +90,7 @@ async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) ->
     let call = Call {
         app,
         hub,
+        tracking: tracking.clone(),
         peer,
         head,
         body: Some(body),

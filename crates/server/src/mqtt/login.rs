@@ -13,17 +13,16 @@ use mqtt::packet::{Connect, ConnectCode, Malformed, Will};
 use mqtt::server::{Event, OwnedWill, Session, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::subscriptions::SubscriptionSet;
 use super::topic::Inbound;
 use super::username::{InvalidUsername, Username};
+use super::window::WINDOW;
 use crate::app::App;
 use crate::listen::{Arrival, Draining, Stream, evicted, timed_out};
 use crate::refusal::outcome_of;
 
 /// Bytes of a CONNECT packet: the budget of a stranger, less what TLS takes.
 const CONNECT_BYTES_MAX: usize = 8 * 1_024;
-
-/// Commands that one client may hold without acknowledging them (device-mqtt-https.md 7.2).
-const OUTBOUND_WINDOW: usize = 16;
 
 /// A client that was let in.
 pub(super) struct Guest {
@@ -35,7 +34,7 @@ pub(super) struct Guest {
     pub(super) origin: Origin,
     pub(super) model_id: Option<Arc<str>>,
     /// Subscriptions of its session, and whether they are to be kept.
-    pub(super) subscriptions: Subscriptions,
+    pub(super) subscriptions: SubscriptionSet,
     pub(super) persistent: bool,
     /// Bytes that came after the CONNECT.
     pub(super) rest: Vec<u8>,
@@ -111,7 +110,7 @@ struct Admitted {
     hub: Arc<Hub>,
     proof: Authenticated,
     model_id: Option<Arc<str>>,
-    subscriptions: Subscriptions,
+    subscriptions: SubscriptionSet,
     persistent: bool,
     rest: Vec<u8>,
     answer: Vec<u8>,
@@ -180,7 +179,9 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         proof,
         model_id,
-        subscriptions: stored.unwrap_or_default(),
+        subscriptions: stored
+            .map(|stored| SubscriptionSet::from_stored(&stored, &identity))
+            .unwrap_or_default(),
         persistent: !connect.clean_session,
         rest: rest.to_vec(),
         answer,
@@ -371,6 +372,6 @@ pub(crate) fn limits(table: &Limits) -> mqtt::server::Limits {
         packet_bytes_max: table.size(Limit::MqttPacketBytesMax),
         connect_patience: table.time(Limit::UnauthenticatedSecsMax),
         silence_max: table.time(Limit::KeepAliveSecsMax),
-        outbound_window: OUTBOUND_WINDOW,
+        outbound_window: WINDOW,
     }
 }

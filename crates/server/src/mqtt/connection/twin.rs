@@ -1,0 +1,145 @@
+//! Requests for the twin, one at a time (device-mqtt-https.md 8).
+//!
+//! A request is carried out when the messages before it are durable, and its answer is written together with its PUBACK: a client
+//! that saw the PUBACK alone would wait for the answer for ever.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hub::BoxFuture;
+use hub::error::Error;
+use mqtt::packet::{Publish, QoS};
+
+use super::Connection;
+use crate::tracking::Tracking;
+
+/// A request that is being carried out.
+pub(super) struct TwinRequest {
+    answered: BoxFuture<'static, Result<Answer, Error>>,
+    // Echoed as it came.
+    request_id: String,
+    qos: QoS,
+}
+
+/// What a request that was carried out is answered with.
+struct Answer {
+    status: u16,
+    // Of the reported properties, after a patch.
+    version: Option<u64>,
+    body: Bytes,
+}
+
+impl Connection {
+    pub(super) fn asks_twin(&self) -> bool {
+        self.conversation
+            .as_ref()
+            .is_some_and(|conversation| conversation.twin.is_some())
+    }
+
+    pub(super) fn get_twin(&mut self, request_id: &str, qos: QoS) {
+        let (app, proof) = (Arc::clone(&self.app), Arc::clone(&self.guest.proof));
+        self.ask(request_id, qos, async move {
+            Ok(Answer {
+                status: 200,
+                version: None,
+                body: app.twins.read(&proof).await?,
+            })
+        });
+    }
+
+    pub(super) fn report(&mut self, request_id: &str, version: Option<&str>, publish: &Publish<'_>) {
+        let (app, proof) = (Arc::clone(&self.app), Arc::clone(&self.guest.proof));
+        let patch = publish.payload.to_vec();
+        let expected = version.map(str::parse).transpose();
+        self.ask(request_id, publish.qos, async move {
+            let expected =
+                expected.map_err(|_| Error::argument("The $version of the topic is not a version"))?;
+            let version = app.twins.report(&proof, &patch, expected).await?;
+            Ok(Answer {
+                status: 204,
+                version: Some(version),
+                body: Bytes::new(),
+            })
+        });
+    }
+
+    fn ask(
+        &mut self,
+        request_id: &str,
+        qos: QoS,
+        answered: impl Future<Output = Result<Answer, Error>> + Send + 'static,
+    ) {
+        self.conversation().twin = Some(TwinRequest {
+            answered: Box::pin(answered),
+            request_id: request_id.to_owned(),
+            qos,
+        });
+    }
+
+    pub(super) fn poll_twin(&mut self, context: &mut Context<'_>) -> bool {
+        let conversation = self.conversation.as_mut();
+        let Some(request) = conversation.and_then(|conversation| conversation.twin.as_mut()) else {
+            return false;
+        };
+        if self.appending.is_some() {
+            return false;
+        }
+        let Poll::Ready(result) = request.answered.as_mut().poll(context) else {
+            return false;
+        };
+        self.answer_twin(result);
+        self.resume_reading();
+        true
+    }
+
+    /// The connection ends: what was asked for is carried out all the same, and answered if it still can be.
+    pub(super) async fn finish_twin(&mut self) {
+        let conversation = self.conversation.as_mut();
+        if let Some(request) = conversation.and_then(|conversation| conversation.twin.as_mut()) {
+            let result = request.answered.as_mut().await;
+            self.answer_twin(result);
+        }
+    }
+
+    fn answer_twin(&mut self, result: Result<Answer, Error>) {
+        let conversation = self.conversation.as_mut();
+        let Some(request) = conversation.and_then(|conversation| conversation.twin.take()) else {
+            return;
+        };
+        if request.qos == QoS::AtLeastOnce {
+            self.guest
+                .session
+                .command(&mut self.output)
+                .acknowledge_publishes(1);
+        }
+        let answer = result.unwrap_or_else(|error| self.failure(&error));
+        if self.guest.subscriptions.takes_twin_responses() {
+            let topic = response_topic(answer.status, &request.request_id, answer.version);
+            self.guest
+                .session
+                .command(&mut self.output)
+                .publish(&topic, &answer.body);
+        }
+    }
+
+    fn failure(&self, error: &Error) -> Answer {
+        let mut random = [0; 16];
+        self.app.entropy.fill(&mut random);
+        let tracking = Tracking::new(random, self.app.clock.now());
+        tracking.log(error);
+        Answer {
+            status: error.code().status(),
+            version: None,
+            body: tracking.error_json(error, None).into(),
+        }
+    }
+}
+
+/// Where an answer goes: the request id right behind the status, as the C SDK wants it.
+fn response_topic(status: u16, request_id: &str, version: Option<u64>) -> String {
+    match version {
+        Some(version) => format!("$iothub/twin/res/{status}/?$rid={request_id}&$version={version}"),
+        None => format!("$iothub/twin/res/{status}/?$rid={request_id}"),
+    }
+}
