@@ -3,6 +3,9 @@
 //! Entries stand alone: those that fail are listed, the others are applied. Those of one device, its modules included, are
 //! applied in the order given; different devices run side by side, so that the store gathers them into few commits. Refused:
 //! one batch for all, because one bad entry would then undo the good ones.
+//!
+//! What an entry says about a twin is written after its identity. If only that fails, the entry is applied in part, and a warning
+//! says so.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,13 +16,14 @@ use serde_json::{Map, Value};
 use crate::access::proof::{Authorized, ModuleCaller, right};
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
+use crate::twins::{TwinImport, Twins};
 
 use super::authentication_json::AuthenticationBody;
 use super::bulk_result::{BulkResult, Report, clip};
 use super::device_json::{Body, CapabilitiesBody, unreadable};
 use super::module_json::ModuleBody;
 use super::registry::Demand;
-use super::{DeviceId, IfMatch, ImportMode, ModuleId, Registry};
+use super::{DeviceId, IdentityId, IfMatch, ImportMode, ModuleId, Registry};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +40,8 @@ struct Entry {
     capabilities: Option<CapabilitiesBody>,
     device_scope: Option<String>,
     parent_scopes: Option<Vec<String>>,
+    #[serde(rename = "twinETag", alias = "twinEtag")]
+    twin_etag: Option<String>,
     tags: Option<Map<String, Value>>,
     properties: Option<Properties>,
 }
@@ -81,18 +87,32 @@ impl BulkRequest {
 /// What came of one entry that was applied.
 enum Outcome {
     Complete,
-    WithoutTwin,
+    WithoutTwin(Error),
+}
+
+/// What an entry asks for.
+enum Order {
+    /// To write the identity, and its twin if the entry speaks of it.
+    Write(Demand),
+    /// To delete the identity.
+    Delete(IfMatch),
+    /// To write the twin alone.
+    Twin(IfMatch),
 }
 
 impl Registry {
     /// Applies every entry that can be applied.
-    pub async fn bulk(&self, proof: &Authorized<right::RegistryWrite>, request: BulkRequest) -> BulkResult {
-        let caller = &ModuleCaller::Service(proof.clone());
+    pub async fn bulk(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        request: BulkRequest,
+        twins: &Twins,
+    ) -> BulkResult {
         let run = |entries: Vec<(usize, Entry)>| async move {
             let mut outcomes = Vec::with_capacity(entries.len());
             for (position, entry) in entries {
                 let report = entry.report();
-                outcomes.push((position, report, self.bulk_entry(caller, entry).await));
+                outcomes.push((position, report, self.bulk_entry(proof, entry, twins).await));
             }
             outcomes
         };
@@ -103,7 +123,7 @@ impl Registry {
         for (_, report, outcome) in outcomes {
             match outcome {
                 Ok(Outcome::Complete) => {}
-                Ok(Outcome::WithoutTwin) => result.warnings.push(report.without_twin()),
+                Ok(Outcome::WithoutTwin(error)) => result.warnings.push(report.without_twin(&error)),
                 Err(error) => result.errors.push(report.failed(&error)),
             }
         }
@@ -113,36 +133,72 @@ impl Registry {
 
     async fn bulk_entry(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
-        entry: Entry,
+        proof: &Authorized<right::RegistryWrite>,
+        mut entry: Entry,
+        twins: &Twins,
     ) -> Result<Outcome, Error> {
-        let device = entry.device_id()?;
-        let module = entry.module_id()?;
-        let outcome = if entry.has_twin() {
-            Outcome::WithoutTwin
-        } else {
-            Outcome::Complete
+        let identity = IdentityId {
+            device: entry.device_id()?,
+            module: entry.module_id()?,
         };
-        match (entry.demand()?, module) {
-            (Some(demand), None) => {
+        // Sections that cannot be read fail the entry before anything of it is written.
+        let twin = entry.take_twin()?;
+        match entry.order()? {
+            Order::Write(demand) => {
+                self.bulk_write(proof, &identity, entry, &demand).await?;
+                if twin.is_empty() {
+                    return Ok(Outcome::Complete);
+                }
+                match twins.import(proof, &identity, twin, IfMatch::Any).await {
+                    Ok(_) => Ok(Outcome::Complete),
+                    Err(error) => Ok(Outcome::WithoutTwin(error)),
+                }
+            }
+            Order::Delete(if_match) => {
+                self.bulk_remove(proof, &identity, &if_match).await?;
+                Ok(Outcome::Complete)
+            }
+            Order::Twin(if_match) => {
+                twins.import(proof, &identity, twin, if_match).await?;
+                Ok(Outcome::Complete)
+            }
+        }
+    }
+
+    async fn bulk_write(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        identity: &IdentityId,
+        entry: Entry,
+        demand: &Demand,
+    ) -> Result<(), Error> {
+        let device = &identity.device;
+        match &identity.module {
+            None => {
                 let draft = entry.into_body().into_draft(&self.limits)?;
-                self.write(caller.hub(), &device, &draft, &demand).await?;
-                Ok(outcome)
+                self.write(proof.hub(), device, &draft, demand).await?;
             }
-            (Some(demand), Some(module)) => {
-                let draft = entry.into_module_body().into_draft(&module, &self.limits)?;
-                self.write_module(caller, &device, &module, &draft, &demand)
-                    .await?;
-                Ok(outcome)
+            Some(module) => {
+                let draft = entry.into_module_body().into_draft(module, &self.limits)?;
+                let caller = ModuleCaller::Service(proof.clone());
+                self.write_module(&caller, device, module, &draft, demand).await?;
             }
-            (None, None) => {
-                self.remove(caller.hub(), &device, &entry.if_match()?).await?;
-                Ok(Outcome::Complete)
-            }
-            (None, Some(module)) => {
-                self.remove_module(caller, &device, &module, &entry.if_match()?)
-                    .await?;
-                Ok(Outcome::Complete)
+        }
+        Ok(())
+    }
+
+    async fn bulk_remove(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        identity: &IdentityId,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
+        match &identity.module {
+            None => self.remove(proof.hub(), &identity.device, if_match).await,
+            Some(module) => {
+                let caller = ModuleCaller::Service(proof.clone());
+                self.remove_module(&caller, &identity.device, module, if_match)
+                    .await
             }
         }
     }
@@ -186,38 +242,26 @@ impl Entry {
         }
     }
 
-    /// What it demands of the identity that it writes; `None` when it deletes it.
-    fn demand(&self) -> Result<Option<Demand>, Error> {
-        let if_match = self.if_match()?;
-        Ok(Some(match self.mode()? {
-            ImportMode::Create => Demand::Create,
-            ImportMode::CreateOrUpdate | ImportMode::CreateOrUpdateIfMatchEtag => Demand::Upsert(if_match),
-            ImportMode::Update | ImportMode::UpdateIfMatchEtag => Demand::Update(if_match),
-            ImportMode::Delete | ImportMode::DeleteIfMatchEtag => return Ok(None),
-            ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => {
-                return Err(unsupported("This hub keeps no twins"));
-            }
-        }))
-    }
-
-    /// The etag that counts in its mode. An entry without one has nothing to compare, and is applied: recorded for deletions.
-    fn if_match(&self) -> Result<IfMatch, Error> {
+    /// What it asks for. An etag counts in the modes that say so; an entry without one has nothing to compare, and is applied:
+    /// recorded for deletions.
+    fn order(&self) -> Result<Order, Error> {
+        let if_match = || IfMatch::parse(self.etag.as_deref());
         Ok(match self.mode()? {
-            ImportMode::CreateOrUpdateIfMatchEtag
-            | ImportMode::UpdateIfMatchEtag
-            | ImportMode::DeleteIfMatchEtag => IfMatch::parse(self.etag.as_deref()),
-            _ => IfMatch::Any,
+            ImportMode::Create => Order::Write(Demand::Create),
+            ImportMode::CreateOrUpdate => Order::Write(Demand::Upsert(IfMatch::Any)),
+            ImportMode::CreateOrUpdateIfMatchEtag => Order::Write(Demand::Upsert(if_match())),
+            ImportMode::Update => Order::Write(Demand::Update(IfMatch::Any)),
+            ImportMode::UpdateIfMatchEtag => Order::Write(Demand::Update(if_match())),
+            ImportMode::Delete => Order::Delete(IfMatch::Any),
+            ImportMode::DeleteIfMatchEtag => Order::Delete(if_match()),
+            ImportMode::UpdateTwin => Order::Twin(IfMatch::Any),
+            ImportMode::UpdateTwinIfMatchEtag => Order::Twin(IfMatch::parse(self.twin_etag.as_deref())),
         })
     }
 
-    /// Whether it says something about the twin. Exported devices carry empty sections and metadata; those say nothing.
-    fn has_twin(&self) -> bool {
-        let says = |section: &Map<String, Value>| section.keys().any(|name| !name.starts_with('$'));
-        let desired = self
-            .properties
-            .as_ref()
-            .and_then(|properties| properties.desired.as_ref());
-        self.tags.as_ref().is_some_and(says) || desired.is_some_and(says)
+    fn take_twin(&mut self) -> Result<TwinImport, Error> {
+        let desired = self.properties.take().and_then(|properties| properties.desired);
+        TwinImport::new(self.tags.take(), desired)
     }
 
     fn into_module_body(self) -> ModuleBody {
@@ -240,8 +284,4 @@ impl Entry {
             parent_scopes: self.parent_scopes,
         }
     }
-}
-
-fn unsupported(message: &'static str) -> Error {
-    Error::operator(Code::FeatureNotSupported, message)
 }

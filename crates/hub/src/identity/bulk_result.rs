@@ -63,11 +63,13 @@ impl Report {
         }
     }
 
-    pub(super) fn without_twin(self) -> BulkWarning {
+    pub(super) fn without_twin(self, error: &Error) -> BulkWarning {
         BulkWarning {
             device_id: self.device_id,
             warning_code: "DeviceRegisteredWithoutTwin",
-            warning_status: "The identity was written; its tags and desired properties were not".to_owned(),
+            warning_status: format!(
+                "The identity was written; its tags and desired properties were not: {error}"
+            ),
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
     let proof = call.authorize::<RegistryWrite>()?;
     let body = call.body().await?;
     let request = BulkRequest::from_json(&body, &call.app.limits)?;
-    let result = call.app.registry.bulk(&proof, request).await;
+    let result = call.app.registry.bulk(&proof, request, &call.app.twins).await;
     let status = if result.is_successful {
         StatusCode::OK
     } else {
