@@ -134,7 +134,7 @@ async fn round(name: &str, sqlite: &SqliteStore, twins: &Arc<Twins>, proofs: &[A
     println!(
         "{name}: {:.0} reports/s, {:.0} us CPU each, {:.0} commits/s, p50 {:?}, p99 {:?}",
         count as f64 / took,
-        (self::cpu() - cpu).as_secs_f64() * 1e6 / count as f64,
+        self::cpu().saturating_sub(cpu).as_secs_f64() * 1e6 / count as f64,
         (sqlite.stats().commits - before.commits) as f64 / took,
         percentile(50),
         percentile(99),
