@@ -123,7 +123,6 @@ fn check_bytes(body: &[u8], limits: &Limits) -> Result<(), Error> {
     limits
         .check_len(Limit::TwinBodyBytesMax, body.len())
         .map_err(|exceeded| Error::peer(Code::GenericRequestEntityTooLarge, exceeded.to_string()))
-        .map(|_| ())
 }
 
 fn is_object(body: &[u8]) -> bool {

@@ -13,8 +13,7 @@ use crate::limits::{Limit, Limits};
 
 use super::body::{Sections, Wish};
 use super::section::{Section, SectionName};
-use super::section_json::ValuesJson;
-use super::section_json::{Metadata, PatchJson};
+use super::section_json::{Metadata, PatchJson, ValuesJson};
 use super::twin_json::{PropertiesJson, as_text};
 use super::{Twin, TwinEtag, device_json};
 
@@ -34,16 +33,20 @@ pub(super) enum Request {
 /// What a write did, beside the twin that it left.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Effect {
-    /// Sections were merged into; these are the patches as far as they were sent.
-    Updated {
-        tags: Option<Map<String, Value>>,
-        desired: Option<Map<String, Value>>,
-        reported: Option<Map<String, Value>>,
-    },
+    /// Sections were merged into.
+    Updated(Box<Patches>),
     /// Tags and desired properties were replaced.
     Replaced,
     /// Nothing that anybody is told.
     Unseen,
+}
+
+/// What was merged, as it was sent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Patches {
+    tags: Option<Map<String, Value>>,
+    desired: Option<Map<String, Value>>,
+    reported: Option<Map<String, Value>>,
 }
 
 impl Request {
@@ -74,11 +77,10 @@ impl Request {
                 check_expected(twin.reported.version, *expected)?;
                 twin.reported.merge(patch, now);
                 twin.reported.check_size(SectionName::Reported, limits)?;
-                Effect::Updated {
-                    tags: None,
-                    desired: None,
+                Effect::Updated(Box::new(Patches {
                     reported: Some(patch.clone()),
-                }
+                    ..Patches::default()
+                }))
             }
             Self::Announce(model_id) => {
                 if twin.model_id.as_ref() == Some(model_id) {
@@ -122,11 +124,11 @@ impl Twin {
             self.desired.check_size(SectionName::Desired, limits)?;
         }
         self.etag = self.etag.next();
-        Ok(Effect::Updated {
+        Ok(Effect::Updated(Box::new(Patches {
             tags,
             desired,
             reported: None,
-        })
+        })))
     }
 
     /// What is not named becomes empty; tags that were never set stay absent.
@@ -163,7 +165,7 @@ impl Effect {
     /// The kind of the event, if there is one.
     pub(super) fn notice(&self) -> Option<NoticeKind> {
         match self {
-            Self::Updated { .. } => Some(NoticeKind::TwinUpdated),
+            Self::Updated(_) => Some(NoticeKind::TwinUpdated),
             Self::Replaced => Some(NoticeKind::TwinReplaced),
             Self::Unseen => None,
         }
@@ -172,11 +174,12 @@ impl Effect {
     /// What the identity's connection is told.
     pub(super) fn mail(&self, twin: &Twin) -> Result<Option<Mail>, Error> {
         let document = match self {
-            Self::Updated {
-                desired: Some(patch), ..
-            } => device_json::desired_patch(patch, twin.desired.stamp)?,
+            Self::Updated(patches) => match &patches.desired {
+                Some(patch) => device_json::desired_patch(patch, twin.desired.stamp)?,
+                None => return Ok(None),
+            },
             Self::Replaced => device_json::desired_whole(&twin.desired)?,
-            Self::Updated { .. } | Self::Unseen => return Ok(None),
+            Self::Unseen => return Ok(None),
         };
         Ok(Some(Mail::Desired {
             version: twin.desired.version,
@@ -187,28 +190,7 @@ impl Effect {
     /// The body of the event.
     pub(super) fn event(&self, twin: &Twin, identity: &IdentityId) -> Result<Bytes, Error> {
         match self {
-            Self::Updated {
-                tags,
-                desired,
-                reported,
-            } => {
-                let part = |patch, section: &Section, metadata| PatchJson {
-                    patch,
-                    stamp: section.stamp,
-                    metadata,
-                };
-                let desired = desired.as_ref();
-                let reported = reported.as_ref();
-                let named = desired.is_some() || reported.is_some();
-                device_json::write(&UpdateJson {
-                    version: twin.version,
-                    tags: tags.as_ref(),
-                    properties: named.then(|| PartsJson {
-                        desired: desired.map(|patch| part(patch, &twin.desired, Metadata::Versions)),
-                        reported: reported.map(|patch| part(patch, &twin.reported, Metadata::Times)),
-                    }),
-                })
-            }
+            Self::Updated(patches) => device_json::write(&UpdateJson::new(twin, patches)),
             Self::Replaced | Self::Unseen => whole(twin, identity),
         }
     }
@@ -230,6 +212,26 @@ struct PartsJson<'a> {
     desired: Option<PatchJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reported: Option<PatchJson<'a>>,
+}
+
+impl<'a> UpdateJson<'a> {
+    fn new(twin: &Twin, patches: &'a Patches) -> Self {
+        let part = |patch, section: &Section, metadata| PatchJson {
+            patch,
+            stamp: section.stamp,
+            metadata,
+        };
+        let (desired, reported) = (patches.desired.as_ref(), patches.reported.as_ref());
+        let parts = PartsJson {
+            desired: desired.map(|patch| part(patch, &twin.desired, Metadata::Versions)),
+            reported: reported.map(|patch| part(patch, &twin.reported, Metadata::Times)),
+        };
+        Self {
+            version: twin.version,
+            tags: patches.tags.as_ref(),
+            properties: (desired.is_some() || reported.is_some()).then_some(parts),
+        }
+    }
 }
 
 /// Body of `replaceTwin` and of the lifecycle events: the twin, without what belongs to the identity.

@@ -94,12 +94,13 @@ impl TwinCompanion {
     fn deleted(&self, address: &Address, before: IdentityRef<'_>) {
         let kind = NoticeKind::Deleted;
         if self.writer.events.wants(&address.hub, kind) {
-            match self.take(address, before.generation()) {
-                Some(body) => self.tell(address, kind, &body),
-                None => tracing::warn!(
+            if let Some(body) = self.take(address, before.generation()) {
+                self.tell(address, kind, &body);
+            } else {
+                tracing::warn!(
                     hub = %address.hub, identity = %address.identity,
                     "a deletion was not told of: it took too long"
-                ),
+                );
             }
         }
         let now = self.writer.clock.now();

@@ -10,6 +10,8 @@ mod body;
 mod change;
 mod companion;
 mod device_json;
+#[cfg(feature = "fuzzing")]
+mod fuzz;
 #[cfg(test)]
 mod recorded;
 mod section;
@@ -25,6 +27,8 @@ mod watch;
 mod writer;
 
 pub use companion::TwinCompanion;
+#[cfg(feature = "fuzzing")]
+pub(crate) use fuzz::body as fuzz_body;
 pub use service::{TwinImport, TwinView, Twins};
 pub use twin::{Twin, TwinEtag};
 pub use twin_json::TwinJson;

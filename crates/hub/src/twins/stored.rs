@@ -190,6 +190,17 @@ mod tests {
         assert_eq!(text, FIXTURE);
     }
 
+    proptest::proptest! {
+        /// A document is read and written again with every write of the twin: what nobody touched must not drift.
+        #[test]
+        fn numbers_do_not_drift(number in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO) {
+            let text = serde_json::to_string(&number).unwrap();
+            let document = FIXTURE.replacen("1.0", &text, 1);
+            let twin = decode(&id(), document.as_bytes()).unwrap();
+            proptest::prop_assert_eq!(String::from_utf8(encode(&twin).unwrap()).unwrap(), document);
+        }
+    }
+
     #[test]
     fn damage_is_reported_without_content() {
         for (from, to) in [

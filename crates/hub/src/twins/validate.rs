@@ -52,10 +52,9 @@ fn check_leaf(name: &str, value: &Value, depth: usize, nulls: Nulls) -> Result<(
         Value::Null if nulls == Nulls::Refuse => {
             Err(Error::argument("Arrays cannot contain 'null' as value"))
         }
-        Value::Null | Value::Bool(_) => Ok(()),
-        Value::Number(number) => check_number(name, number),
         Value::String(text) if text.len() > VALUE_BYTES_MAX => Err(too_long(text)),
-        Value::String(_) => Ok(()),
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+        Value::Number(number) => check_number(name, number),
         Value::Array(elements) => {
             if nulls == Nulls::Remove && size::of_value(value) > VALUE_BYTES_MAX {
                 return Err(too_long(name));

@@ -142,7 +142,7 @@ impl Run {
 
     async fn patch(&mut self, tags: Option<&Value>, desired: Option<&Value>, knows: Knows) {
         let outcome = self.send(tags, desired, knows, false).await;
-        if !self.expect(&outcome, knows) {
+        if !self.expect(outcome, knows) {
             return;
         }
         let Some(model) = &mut self.model else { return };
@@ -183,7 +183,7 @@ impl Run {
 
     async fn replace(&mut self, tags: Option<&Value>, desired: Option<&Value>, knows: Knows) {
         let outcome = self.send(tags, desired, knows, true).await;
-        if !self.expect(&outcome, knows) {
+        if !self.expect(outcome, knows) {
             return;
         }
         let Some(model) = &mut self.model else { return };
@@ -251,13 +251,13 @@ impl Run {
     }
 
     /// Whether the call must have succeeded; that it did as it must.
-    fn expect(&self, outcome: &Result<(), Code>, knows: Knows) -> bool {
+    fn expect(&self, outcome: Result<(), Code>, knows: Knows) -> bool {
         let expected = match (&self.model, knows) {
             (None, _) => Err(Code::DeviceNotFound),
             (Some(_), Knows::Stale) => Err(Code::PreconditionFailed),
             (Some(_), _) => Ok(()),
         };
-        assert_eq!(*outcome, expected);
+        assert_eq!(outcome, expected);
         expected.is_ok()
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use hub::error::Code;
+use hub::store::{Collection, Expect, Key, Store, Write};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, json as json_of};
@@ -35,12 +37,12 @@ async fn nothing_is_lost_and_versions_have_no_gaps() {
             }
         }));
     }
-    let reporter = Arc::clone(&bench);
+    let device_side = Arc::clone(&bench);
     tasks.push(tokio::spawn(async move {
-        let proof = reporter.connect("d1").await;
+        let proof = device_side.connect("d1").await;
         for write in 0..WRITES {
             let patch = json!({"n": write}).to_string();
-            let version = reporter
+            let version = device_side
                 .twins
                 .report(&proof, patch.as_bytes(), None)
                 .await
@@ -168,4 +170,50 @@ async fn a_caller_that_hangs_up_does_not_silence_the_change() {
         bench.bus.take(),
         [("d1".to_owned(), 2, json!({"a": 1, "$version": 2}))]
     );
+}
+
+/// An identity that goes away between the judging of a write and the write takes the write with it.
+#[tokio::test]
+async fn a_twin_is_not_written_for_an_identity_that_has_just_gone() {
+    let bench = Bench::new().await;
+    bench.create("d1").await;
+    let before = bench.world.store.len();
+    let key = Key::new(Collection::Devices, bench.service.hub(), "d1");
+    bench.world.store.race(move |store| {
+        let delete = Write::Delete {
+            key,
+            expect: Expect::Present,
+        };
+        drop(store.apply(vec![delete]));
+    });
+    let body = br#"{"properties":{"desired":{"a":1}}}"#;
+    let refused = bench.twins.patch(&bench.service, &device("d1"), body, None).await;
+    assert_eq!(refused.unwrap_err().code(), Code::DeviceNotFound);
+    assert_eq!(bench.world.store.len(), before - 1);
+    assert_eq!(bench.bus.take(), []);
+}
+
+/// A write that comes in just before a deletion is in the state that the deletion tells of.
+#[tokio::test]
+async fn a_deletion_tells_of_a_write_that_was_faster() {
+    let bench = Bench::new().await;
+    bench.create("d1").await;
+    bench.patch("d1", r#"{"tags":{"t":1}}"#).await;
+    bench.log.take();
+    let key = Key::new(Collection::Twins, bench.service.hub(), "d1");
+    bench.world.store.race(move |store| {
+        let there = store.get(&key).now_or_never().unwrap().unwrap().unwrap();
+        let mut twin: Value = serde_json::from_slice(&there.body).unwrap();
+        twin["n"] = json!(99);
+        let put = Write::Put {
+            key,
+            body: twin.to_string().into(),
+            expect: Expect::Present,
+        };
+        drop(store.apply(vec![put]));
+    });
+    bench.delete("d1").await;
+    let told = bench.log.take();
+    assert_eq!(told[0].operation, "deleteDeviceIdentity");
+    assert_eq!(told[0].body["version"], 99);
 }

@@ -1,4 +1,4 @@
-//! Twins as service clients call them (service-rest.md 5). Answers carry no ETag header: the etag is in the body alone (4.3).
+//! Twins as service clients call them (service-rest.md 5). Answers carry no header `ETag`: it is in the body alone (4.3).
 
 use std::convert::Infallible;
 
