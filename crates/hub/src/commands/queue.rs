@@ -236,6 +236,9 @@ impl Commands {
             let limit = (max - found.len()).saturating_add(held.len()).min(PAGE_MAX);
             let documents = core.store.scan(&page(queue, after.take(), limit)).await?;
             for document in &documents {
+                if found.len() == max {
+                    break;
+                }
                 let Some(sequence) =
                     sequence_of(&document.key.id).filter(|sequence| !held.contains(sequence))
                 else {
@@ -243,8 +246,7 @@ impl Commands {
                 };
                 match Entry::decode(&document.body) {
                     Ok(entry) if entry.expires <= now => expired.push(sequence),
-                    Ok(entry) if found.len() < max => found.push(delivery(sequence, entry)),
-                    Ok(_) => break,
+                    Ok(entry) => found.push(delivery(sequence, entry)),
                     Err(error) => {
                         tracing::error!(%error, identity = %queue.address.identity, sequence, "a command is passed over");
                     }
@@ -259,26 +261,29 @@ impl Commands {
     }
 
     /// Settles commands that are held; resolves when that is durable, all in one batch. One result per lock, in their order:
-    /// `DeviceMessageLockLost` when the lock is gone. Goes on to its end when the caller is gone.
+    /// `DeviceMessageLockLost` when the lock is gone. Begins when it is called and goes on to its end, whether or not the caller
+    /// waits for it. To be called within a tokio runtime.
     ///
     /// # Errors
     /// Of the store; the locks are then as before.
-    pub async fn settle(
+    pub fn settle(
         &self,
         proof: &Authenticated,
         settlements: &[(LockToken, Settlement)],
-    ) -> Result<Vec<Result<(), Error>>, Error> {
+    ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>> + Send + use<> {
         let (core, queue) = (Arc::clone(&self.core), QueueId::of(proof));
         let now = core.clock.elapsed();
-        // Before anything is awaited: a release that follows finds them under way.
+        // At once: a release that follows finds them under way.
         let begun: Vec<Option<(u64, Act)>> = settlements
             .iter()
             .map(|(lock, settlement)| Some((core.locks.begin(&queue, *lock, now)?, act(*settlement))))
             .collect();
         let settling = tokio::spawn(async move { core.settle(&queue, &begun).await });
-        settling
-            .await
-            .unwrap_or_else(|error| Err(Error::bug(format!("settling failed: {error}"))))
+        async move {
+            settling
+                .await
+                .unwrap_or_else(|error| Err(Error::bug(format!("settling failed: {error}"))))
+        }
     }
 
     /// Gives commands back that a connection held when it ended; they can be received again at once. The holder of the identity,
