@@ -3,6 +3,9 @@
 //! Every step is taken by both; answers, depths and feedback must agree: commands are handed out in order, nothing acknowledged
 //! is lost, nothing completed is handed out again, counts and feedback are exact.
 
+mod queues;
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +19,9 @@ use hub::store::Collection;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::bench::{Bench, Fault, command, records, service, set};
+use crate::bench::{Bench, command, records, service, set};
+use queues::{Model, Queue, ToldBatch, Waiting};
+use steps::{Life, Misfortune, Step, step};
 
 /// In the order in which their feedback of one moment is stored; the id of one begins like that of the other.
 const DEVICES: [&str; 2] = ["d10", "d1"];
@@ -26,249 +31,6 @@ const BATCH_MAX: usize = 3;
 const DELAY_SECS: u64 = 5;
 const LOCK_SECS: u64 = 60;
 const STEPS_MAX: usize = 60;
-
-#[derive(Debug, Clone)]
-enum Step {
-    Send(usize, Ack, Life, Fault3),
-    Receive(usize, usize, bool),
-    Settle(usize, Vec<(Index, Settlement)>, Fault3),
-    Release(usize, Vec<Index>),
-    Purge(usize, Fault3),
-    Create(usize),
-    Delete(usize, Fault3),
-    Advance(u64),
-    SetClock(i64),
-    Sweep,
-    ReadFeedback(Fault3),
-    SettleFeedback(Index, Settlement, Fault3),
-    ReleaseFeedback(Index),
-    Crash,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Default,
-    Past,
-    Secs(u64),
-    TooLong,
-}
-
-/// What the store does in a step: nothing unusual, conflicts first, or a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault3 {
-    None,
-    Conflicts,
-    Before,
-    /// Applied, but not heard of; the process dies at once.
-    After,
-}
-
-impl Fault3 {
-    fn plan(self) -> &'static [Fault] {
-        match self {
-            Self::None => &[],
-            Self::Conflicts => &[Fault::Conflict, Fault::Conflict],
-            Self::Before => &[Fault::Before],
-            Self::After => &[Fault::After],
-        }
-    }
-
-    fn fails(self) -> bool {
-        matches!(self, Self::Before | Self::After)
-    }
-}
-
-fn fault() -> impl Strategy<Value = Fault3> {
-    prop_oneof![
-        8 => Just(Fault3::None),
-        1 => Just(Fault3::Conflicts),
-        1 => Just(Fault3::Before),
-        1 => Just(Fault3::After),
-    ]
-}
-
-fn settlement() -> impl Strategy<Value = Settlement> {
-    prop_oneof![
-        3 => Just(Settlement::Complete),
-        2 => Just(Settlement::Abandon),
-        1 => Just(Settlement::Reject),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let who = 0..DEVICES.len();
-    let ack = prop_oneof![
-        Just(Ack::None),
-        Just(Ack::Positive),
-        Just(Ack::Negative),
-        Just(Ack::Full)
-    ];
-    let life = prop_oneof![
-        4 => Just(Life::Default),
-        1 => Just(Life::Past),
-        3 => (1_u64..120).prop_map(Life::Secs),
-        1 => Just(Life::TooLong),
-    ];
-    let picks = prop::collection::vec((any::<Index>(), settlement()), 0..4);
-    prop_oneof![
-        12 => (who.clone(), ack, life, fault()).prop_map(|(w, a, l, f)| Step::Send(w, a, l, f)),
-        8 => (who.clone(), 0_usize..4, any::<bool>()).prop_map(|(w, n, c)| Step::Receive(w, n, c)),
-        8 => (who.clone(), picks, fault()).prop_map(|(w, p, f)| Step::Settle(w, p, f)),
-        2 => (who.clone(), prop::collection::vec(any::<Index>(), 0..3)).prop_map(|(w, p)| Step::Release(w, p)),
-        1 => (who.clone(), fault()).prop_map(|(w, f)| Step::Purge(w, f)),
-        3 => who.clone().prop_map(Step::Create),
-        1 => (who, fault()).prop_map(|(w, f)| Step::Delete(w, f)),
-        4 => (1_u64..70).prop_map(Step::Advance),
-        1 => (-30_i64..30).prop_map(Step::SetClock),
-        3 => Just(Step::Sweep),
-        4 => fault().prop_map(Step::ReadFeedback),
-        3 => (any::<Index>(), settlement(), fault()).prop_map(|(i, s, f)| Step::SettleFeedback(i, s, f)),
-        1 => any::<Index>().prop_map(Step::ReleaseFeedback),
-        2 => Just(Step::Crash),
-    ]
-}
-
-/// A command as the model keeps it.
-#[derive(Debug, Clone)]
-struct Waiting {
-    sequence: u64,
-    name: String,
-    expires: Timestamp,
-    ack: Ack,
-    count: u8,
-    lock: Option<(LockToken, Duration)>,
-    seen: bool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    next: u64,
-    waiting: Vec<Waiting>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Told {
-    time: Timestamp,
-    device: usize,
-    generation: u64,
-    sequence: u64,
-    record: (String, String),
-}
-
-#[derive(Debug)]
-struct ToldBatch {
-    records: Vec<Told>,
-    count: u8,
-    lock: Option<(LockToken, Duration)>,
-}
-
-#[derive(Default)]
-struct Model {
-    // By device: the generation, counted, and the queue while it exists.
-    queues: [Option<Queue>; 2],
-    generations: [u64; 2],
-    pending: BTreeSet<Told>,
-    batches: Vec<ToldBatch>,
-    sent: u64,
-}
-
-impl Model {
-    fn tell(&mut self, who: usize, command: &Waiting, outcome: Outcome, now: Timestamp) {
-        let is_success = outcome == Outcome::Success;
-        let is_asked = match command.ack {
-            Ack::None => false,
-            Ack::Positive => is_success,
-            Ack::Negative => !is_success,
-            Ack::Full => true,
-        };
-        if is_asked {
-            self.pending.insert(Told {
-                time: now,
-                device: who,
-                generation: self.generations[who],
-                sequence: command.sequence,
-                record: (command.name.clone(), outcome.name().to_owned()),
-            });
-        }
-    }
-
-    /// Ends commands of a queue, the expired ones as such.
-    fn end(&mut self, who: usize, sequences: &[u64], outcome: Outcome, now: Timestamp) {
-        let Some(queue) = &mut self.queues[who] else {
-            return;
-        };
-        let is_meant = |command: &Waiting| sequences.contains(&command.sequence);
-        let (ended, kept) = std::mem::take(&mut queue.waiting).into_iter().partition(is_meant);
-        queue.waiting = kept;
-        let ended: Vec<Waiting> = ended;
-        for command in ended {
-            let is_expired = command.expires <= now;
-            let outcome = if is_expired { Outcome::Expired } else { outcome };
-            self.tell(who, &command, outcome, now);
-        }
-    }
-
-    fn sequences(&self, who: usize, is_meant: impl Fn(&Waiting) -> bool) -> Vec<u64> {
-        let waiting = self.queues[who].iter().flat_map(|queue| &queue.waiting);
-        waiting
-            .filter(|command| is_meant(command))
-            .map(|command| command.sequence)
-            .collect()
-    }
-
-    fn expire(&mut self, who: usize, now: Timestamp) {
-        let expired = self.sequences(who, |command| command.expires <= now);
-        self.end(who, &expired, Outcome::Expired, now);
-    }
-
-    fn is_living(&self, told: &Told) -> bool {
-        self.queues[told.device].is_some() && self.generations[told.device] == told.generation
-    }
-
-    fn living(&self, batch: &ToldBatch) -> Vec<(String, String)> {
-        let living = batch.records.iter().filter(|told| self.is_living(told));
-        living.map(|told| told.record.clone()).collect()
-    }
-
-    /// The records of the batch that is due, if one is.
-    fn due(&self, now: Timestamp) -> Option<Vec<Told>> {
-        let living: Vec<Told> = self
-            .pending
-            .iter()
-            .filter(|told| self.is_living(told))
-            .cloned()
-            .collect();
-        let oldest = living.first()?;
-        let is_due = living.len() >= BATCH_MAX || now.since(oldest.time) >= Duration::from_secs(DELAY_SECS);
-        is_due.then(|| living.into_iter().take(BATCH_MAX).collect())
-    }
-
-    fn make_batch(&mut self, records: Vec<Told>, lock: Option<(LockToken, Duration)>) {
-        for told in &records {
-            self.pending.remove(told);
-        }
-        self.batches.push(ToldBatch {
-            records,
-            count: 0,
-            lock,
-        });
-    }
-
-    fn crash(&mut self) {
-        for command in self
-            .queues
-            .iter_mut()
-            .flatten()
-            .flat_map(|queue| &mut queue.waiting)
-        {
-            command.lock = None;
-            command.seen = false;
-        }
-        for batch in &mut self.batches {
-            batch.lock = None;
-        }
-    }
-}
 
 /// The bench and the model, and the locks that were ever given.
 struct Pair {
@@ -375,7 +137,7 @@ impl Pair {
         });
     }
 
-    async fn delete(&mut self, who: usize, fault: Fault3) {
+    async fn delete(&mut self, who: usize, fault: Misfortune) {
         self.bench.store.plan(fault.plan());
         let deleted = self.bench.delete(DEVICES[who]).await;
         if self.model.queues[who].is_none() {
@@ -383,15 +145,15 @@ impl Pair {
             return;
         }
         assert_eq!(deleted.is_err(), fault.fails());
-        if fault != Fault3::Before {
+        if fault != Misfortune::Before {
             self.model.queues[who] = None;
         }
-        if fault == Fault3::After {
+        if fault == Misfortune::After {
             self.crash();
         }
     }
 
-    async fn send(&mut self, who: usize, ack: Ack, life: Life, fault: Fault3) {
+    async fn send(&mut self, who: usize, ack: Ack, life: Life, fault: Misfortune) {
         let now = self.now();
         let expires = match life {
             Life::Default => None,
@@ -408,7 +170,7 @@ impl Pair {
         };
         let clears = is_full(&self.model) && life != Life::TooLong;
         // Expired commands would be ended first, by a batch of their own: that has its faults in other steps.
-        let fault = if clears { Fault3::None } else { fault };
+        let fault = if clears { Misfortune::None } else { fault };
         self.bench.store.plan(fault.plan());
         let sent = self.bench.send(DEVICES[who], command(&name, ack, expires)).await;
         let code = sent.as_ref().map_err(hub::error::Error::code);
@@ -429,11 +191,10 @@ impl Pair {
         }
         let queue = self.model.queues[who].as_mut().unwrap();
         match fault {
-            Fault3::Before => assert_eq!(code, Err(Code::ServiceUnavailable)),
-            Fault3::After => assert_eq!(code, Err(Code::ServiceUnavailable)),
-            Fault3::None | Fault3::Conflicts => assert_eq!(code, Ok(&queue.next)),
+            Misfortune::Before | Misfortune::After => assert_eq!(code, Err(Code::ServiceUnavailable)),
+            Misfortune::None | Misfortune::Conflicts => assert_eq!(code, Ok(&queue.next)),
         }
-        if fault == Fault3::Before {
+        if fault == Misfortune::Before {
             return;
         }
         let stored = Waiting {
@@ -451,7 +212,7 @@ impl Pair {
         } else {
             self.model.tell(who, &stored, Outcome::Expired, now);
         }
-        if fault == Fault3::After {
+        if fault == Misfortune::After {
             self.crash();
         }
     }
@@ -461,9 +222,9 @@ impl Pair {
             return;
         };
         let fault = if conflicts {
-            Fault3::Conflicts
+            Misfortune::Conflicts
         } else {
-            Fault3::None
+            Misfortune::None
         };
         self.bench.store.plan(fault.plan());
         let received = self.bench.commands.receive(&proof, max).await.unwrap();
@@ -514,7 +275,7 @@ impl Pair {
         self.locks[who].extend(received.iter().map(|delivery| delivery.lock));
     }
 
-    async fn settle(&mut self, who: usize, picks: &[(Index, Settlement)], fault: Fault3) {
+    async fn settle(&mut self, who: usize, picks: &[(Index, Settlement)], fault: Misfortune) {
         let Some(proof) = self.proofs.get(&who).cloned() else {
             return;
         };
@@ -542,11 +303,11 @@ impl Pair {
             .iter()
             .map(|(lock, _)| find(&self.model, *lock).filter(|sequence| taken.insert(*sequence)))
             .collect();
-        let fault = if taken.is_empty() { Fault3::None } else { fault };
+        let fault = if taken.is_empty() { Misfortune::None } else { fault };
         self.bench.store.plan(fault.plan());
         let results = self.bench.commands.settle(&proof, &settlements).await;
         assert_eq!(results.is_err(), fault.fails());
-        if fault == Fault3::Before {
+        if fault == Misfortune::Before {
             return;
         }
         let mut expected = Vec::new();
@@ -557,7 +318,7 @@ impl Pair {
             let found: Vec<bool> = results.iter().map(Result::is_ok).collect();
             assert_eq!(found, expected);
         }
-        if fault == Fault3::After {
+        if fault == Misfortune::After {
             self.crash();
         }
     }
@@ -605,11 +366,11 @@ impl Pair {
         }
     }
 
-    async fn purge(&mut self, who: usize, fault: Fault3) {
+    async fn purge(&mut self, who: usize, fault: Misfortune) {
         let now = self.now();
         let all = self.model.sequences(who, |_| true);
         let counted = self.model.sequences(who, |command| command.expires > now).len();
-        let fault = if all.is_empty() { Fault3::None } else { fault };
+        let fault = if all.is_empty() { Misfortune::None } else { fault };
         self.bench.store.plan(fault.plan());
         let purged = self.bench.purge(DEVICES[who]).await;
         if self.model.queues[who].is_none() {
@@ -617,18 +378,18 @@ impl Pair {
             return;
         }
         assert_eq!(purged.is_err(), fault.fails());
-        if fault != Fault3::Before {
+        if fault != Misfortune::Before {
             self.model.end(who, &all, Outcome::Purged, now);
         }
         if let Ok(purged) = purged {
             assert_eq!(purged, counted as u64);
         }
-        if fault == Fault3::After {
+        if fault == Misfortune::After {
             self.crash();
         }
     }
 
-    async fn read_feedback(&mut self, fault: Fault3) {
+    async fn read_feedback(&mut self, fault: Misfortune) {
         let (now, elapsed) = (self.now(), self.bench.clock.elapsed());
         for batch in &mut self.model.batches {
             batch.lock = batch.lock.filter(|(_, until)| *until > elapsed);
@@ -648,7 +409,7 @@ impl Pair {
             if made {
                 self.model.make_batch(due.unwrap(), None);
             }
-            if fault == Fault3::After {
+            if fault == Misfortune::After {
                 self.crash();
             }
             return;
@@ -679,7 +440,7 @@ impl Pair {
         self.model.batches[index].lock = Some((batch.lock, until));
     }
 
-    async fn settle_feedback(&mut self, pick: Index, settlement: Settlement, fault: Fault3) {
+    async fn settle_feedback(&mut self, pick: Index, settlement: Settlement, fault: Misfortune) {
         if self.feedback_locks.is_empty() {
             return;
         }
@@ -691,7 +452,7 @@ impl Pair {
                 .is_some_and(|(token, until)| token == lock && until > elapsed)
         };
         let index = self.model.batches.iter().position(is_held);
-        let fault = if index.is_none() { Fault3::None } else { fault };
+        let fault = if index.is_none() { Misfortune::None } else { fault };
         self.bench.store.plan(fault.plan());
         let right = service(&self.bench.world);
         let settled = self.bench.feedback.settle(&right, lock, settlement).await;
@@ -700,7 +461,7 @@ impl Pair {
             return;
         };
         assert_eq!(settled.is_err(), fault.fails());
-        if fault == Fault3::Before {
+        if fault == Misfortune::Before {
             return;
         }
         let batch = &mut self.model.batches[index];
@@ -709,7 +470,7 @@ impl Pair {
         if settlement != Settlement::Abandon || batch.count >= DELIVERIES_MAX {
             self.model.batches.remove(index);
         }
-        if fault == Fault3::After {
+        if fault == Misfortune::After {
             self.crash();
         }
     }
@@ -730,12 +491,10 @@ impl Pair {
         self.crash();
         for who in 0..DEVICES.len() {
             self.receive(who, 100, false).await;
-            let all = (0..self.locks[who].len()).map(|_| ());
             let locks: Vec<_> = self.locks[who]
                 .iter()
                 .map(|lock| (*lock, Settlement::Complete))
                 .collect();
-            assert_eq!(all.count(), locks.len());
             if let Some(proof) = self.proofs.get(&who) {
                 let results = self.bench.commands.settle(proof, &locks).await.unwrap();
                 let left = self.model.sequences(who, |command| command.lock.is_some());
@@ -750,7 +509,7 @@ impl Pair {
         }
         self.check().await;
         for _ in 0..10 * STEPS_MAX {
-            self.read_feedback(Fault3::None).await;
+            self.read_feedback(Misfortune::None).await;
             let Some(batch) = self.model.batches.iter().position(|batch| batch.lock.is_some()) else {
                 break;
             };
