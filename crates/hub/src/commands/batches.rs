@@ -156,7 +156,7 @@ impl Batches {
             let age = now.since(time_of(&oldest.key.id).unwrap_or(now));
             let delay = self.limits.time(Limit::FeedbackDelaySecs);
             if documents.len() < records_max && age < delay {
-                return Ok(Found::Later(delay - age));
+                return Ok(Found::Later(delay.saturating_sub(age)));
             }
             let (records, dead) = self.sort_out(hub, &documents).await?;
             if !dead.is_empty() {
@@ -221,14 +221,13 @@ impl Batches {
             if now >= record.time.plus(life) {
                 continue;
             }
-            let known = match generations.get(&record.identity) {
-                Some(generation) => *generation,
-                None => {
-                    let found = identity::find(&*self.store, hub, &record.identity).await?;
-                    let generation = found.map(|found| found.identity().generation());
-                    generations.insert(record.identity.clone(), generation);
-                    generation
-                }
+            let known = if let Some(generation) = generations.get(&record.identity) {
+                *generation
+            } else {
+                let found = identity::find(&*self.store, hub, &record.identity).await?;
+                let generation = found.map(|found| found.identity().generation());
+                generations.insert(record.identity.clone(), generation);
+                generation
             };
             if known == Some(record.generation) {
                 living.push(record);

@@ -59,7 +59,7 @@ pub(super) enum Done {
 /// What is to be written for one command.
 enum Verdict {
     End(Outcome),
-    Again(Entry),
+    Again(Box<Entry>),
     Keep,
 }
 
@@ -116,9 +116,8 @@ impl Core {
             for (sequence, act) in acts {
                 self.judge(&mut batch, *sequence, *act).await?;
             }
-            match self.apply(batch, head, version).await? {
-                Some(done) => return Ok(done),
-                None => continue,
+            if let Some(done) = self.apply(batch, head, version).await? {
+                return Ok(done);
             }
         }
         Err(self.contended())
@@ -283,10 +282,10 @@ fn verdict(act: Act, entry: &Entry, now: Timestamp, limits: &Limits) -> Verdict 
                 limits.hit(Limit::CommandDeliveriesMax);
                 return Verdict::End(Outcome::DeliveryCountExceeded);
             }
-            Verdict::Again(Entry {
+            Verdict::Again(Box::new(Entry {
                 delivery_count,
                 ..entry.clone()
-            })
+            }))
         }
     }
 }

@@ -84,23 +84,26 @@ impl Feedback {
         }
     }
 
-    /// Settles a batch; resolves when that is durable. Goes on to its end when the caller is gone.
+    /// Settles a batch; resolves when that is durable. Begins when it is called and goes on to its end, whether or not the caller
+    /// waits for it. To be called within a tokio runtime.
     ///
     /// # Errors
     /// `DeviceMessageLockLost`.
-    pub async fn settle(
+    pub fn settle(
         &self,
         right: &Authorized<right::ServiceConnect>,
         lock: LockToken,
         settlement: Settlement,
-    ) -> Result<(), Error> {
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (batches, hub) = (Arc::clone(&self.batches), right.hub().clone());
+        // At once: a release that follows finds it under way.
         let begun = batches.locks.begin(&hub, lock, batches.clock.elapsed());
-        let id = begun.ok_or_else(lock_lost)?;
-        let settling = tokio::spawn(async move { batches.settle(&hub, &id, settlement).await });
-        settling
-            .await
-            .unwrap_or_else(|error| Err(Error::bug(format!("settling failed: {error}"))))
+        let settling =
+            begun.map(|id| tokio::spawn(async move { batches.settle(&hub, &id, settlement).await }));
+        async move {
+            let settled = settling.ok_or_else(lock_lost)?.await;
+            settled.unwrap_or_else(|error| Err(Error::bug(format!("settling failed: {error}"))))
+        }
     }
 
     /// Gives batches back that a receiver held when it went; not counted as deliveries.

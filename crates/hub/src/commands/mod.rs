@@ -17,6 +17,7 @@ mod keys;
 mod locks;
 mod queue;
 mod record;
+mod sending;
 mod stored;
 mod sweep;
 

@@ -227,7 +227,7 @@ mod tests {
         let key = record.key(&hub, 5);
         assert_eq!(
             &*key.id,
-            "r|80051bf23e8ffd88|123|08d94181f1add50d|0000000000000005"
+            "r|80051bf1e8b4de08|123|08d9418824ef300d|0000000000000005"
         );
         assert_eq!(time_of(&key.id), Some(record.time));
         assert_eq!(time_of(&Batch::key(&hub, record.time, 1).id), Some(record.time));

@@ -247,7 +247,7 @@ mod tests {
 
     /// Released formats, version 1: must stay readable for ever.
     const HEAD: &str = r#"{"v":1,"g":637612875240648717,"n":8,"c":3}"#;
-    const ENTRY: &[u8] = b"\x01\0\0\0\xe3{\"q\":1625690724131397,\"x\":1625694324131397,\"s\":true,\"d\":2,\"to\":\"/devices/d1/messages/deviceBound\",\"m\":{\"t\":\"m1\"},\"c\":{\"n\":7},\"u\":\"AP8=\",\"ct\":\"text/plain\",\"ce\":\"utf-8\",\"cr\":1625690724000000,\"a\":\"full\",\"p\":[[\"k\",\"v\"]]}hi";
+    const ENTRY: &[u8] = b"\x01\0\0\0\xd8{\"q\":1625690724131397,\"x\":1625694324131397,\"s\":true,\"d\":2,\"to\":\"/devices/d1/messages/deviceBound\",\"m\":{\"t\":\"m1\"},\"c\":{\"n\":7},\"u\":\"AP8=\",\"ct\":\"text/plain\",\"ce\":\"utf-8\",\"cr\":1625690724000000,\"a\":\"full\",\"p\":[[\"k\",\"v\"]]}hi";
 
     #[test]
     fn the_released_fixtures_read_and_write_back_byte_for_byte() {

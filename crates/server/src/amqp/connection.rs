@@ -109,6 +109,8 @@ pub(super) struct Connection {
     pub(super) nodes: HashMap<LinkId, Node>,
     pub(super) answers: Vec<(LinkId, Vec<u8>)>,
     pub(super) work: FuturesUnordered<BoxFuture<'static, Work>>,
+    // Commands among the work.
+    pub(super) storing: usize,
     // There until somebody is known.
     pub(super) stranger: Option<Stranger>,
     pub(super) stranger_bytes: usize,
@@ -142,6 +144,7 @@ impl Connection {
             nodes: HashMap::new(),
             answers: Vec::new(),
             work: FuturesUnordered::new(),
+            storing: 0,
             stranger: Some(stranger),
             stranger_bytes: 0,
             evicted: Box::pin(evicted),
@@ -348,7 +351,10 @@ impl Connection {
                 delivery,
                 settled,
                 state,
-            } => self.dispose_command(link, delivery, settled, state),
+            } => {
+                self.storing = self.storing.saturating_sub(1);
+                self.dispose_command(link, delivery, settled, state);
+            }
             Work::Feedback(link, found) => self.finish_feedback(link, found),
             Work::FeedbackGone(link) => self.pump(link),
             Work::Settled {
@@ -444,6 +450,8 @@ impl Connection {
             stream,
             machine,
             sent,
+            work,
+            storing,
             ..
         } = &mut *self;
         let unsent = machine.output().get(*sent..).unwrap_or_default().to_vec();
@@ -451,6 +459,15 @@ impl Connection {
         let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
             stream.write_all(&unsent).await?;
             stream.shutdown().await
+        })
+        .await;
+        // Commands that came are stored, also when nobody waits to hear of it: a peer may have sent them settled.
+        let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
+            while *storing > 0
+                && let Some(work) = work.next().await
+            {
+                *storing -= usize::from(matches!(work, Work::Sent { .. }));
+            }
         })
         .await;
     }

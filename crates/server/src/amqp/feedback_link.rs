@@ -131,13 +131,12 @@ impl FeedbackLink {
             self.held.insert(delivery, lock);
             return None;
         }
-        let desk = self.desk.clone();
+        let settling = self
+            .desk
+            .feedback
+            .settle(&self.desk.right, lock, Settlement::Complete);
         Some(Box::pin(async move {
-            if let Err(error) = desk
-                .feedback
-                .settle(&desk.right, lock, Settlement::Complete)
-                .await
-            {
+            if let Err(error) = settling.await {
                 tracing::warn!(%error, "feedback that was sent is not removed and will be sent again");
             }
             Work::FeedbackGone(link)
@@ -164,9 +163,10 @@ impl FeedbackLink {
         if !self.settling.insert(delivery) {
             return None;
         }
-        let desk = self.desk.clone();
+        // Under way at once, so that a peer that leaves without waiting has it done.
+        let settling = self.desk.feedback.settle(&self.desk.right, lock, settlement);
         Some(Box::pin(async move {
-            let result = desk.feedback.settle(&desk.right, lock, settlement).await;
+            let result = settling.await;
             Work::Settled {
                 link,
                 delivery,

@@ -24,6 +24,7 @@ impl Connection {
                 return;
             }
         };
+        self.storing += 1;
         let (commands, right) = (std::sync::Arc::clone(&self.app.commands), right.clone());
         self.work.push(Box::pin(async move {
             let result = commands.send(&right, &letter.to, letter.command).await;

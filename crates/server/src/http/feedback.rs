@@ -1,4 +1,5 @@
-//! Feedback over HTTPS (service-rest.md 7). Header, ETag and `reject` are not confirmed by any source and chosen as suggested there.
+//! Feedback over HTTPS (service-rest.md 7). Its headers and the parameter `reject` are not confirmed by any source; they are as
+//! suggested there.
 
 use hub::access::right::ServiceConnect;
 use hub::commands::{LockToken, Settlement};
