@@ -54,6 +54,7 @@ pub(crate) fn serve(arrival: Arrival, app: Arc<App>) -> impl Future<Output = ()>
 async fn open(arrival: Arrival, app: Arc<App>) -> Option<Box<Connection>> {
     let (guest, draining) = login(arrival, &app).await?;
     let mut connection = Connection::settle(guest, draining, &app).await?;
+    connection.announce_model().await;
     connection.subscribed();
     Some(Box::new(connection))
 }
