@@ -15,6 +15,9 @@ mod subscribing;
 mod telemetry;
 mod twin;
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
