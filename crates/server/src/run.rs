@@ -216,7 +216,7 @@ async fn open(config: &Config) -> Result<App, StartError> {
 }
 
 /// Puts the domain together over its seams. What lives and dies with identities is made before the registry, which tells it.
-fn assemble(
+pub(crate) fn assemble(
     seams: Seams,
     events: &Arc<Events>,
     hubs: Hubs,

@@ -16,6 +16,9 @@ pub(crate) enum Stream {
     Tls(TlsStream),
     /// Plain.
     Plain(TcpStream),
+    /// A pipe in memory, whose other end a test has.
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
 }
 
 impl Stream {
@@ -24,6 +27,8 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.server_name(),
             Self::Plain(_) => None,
+            #[cfg(test)]
+            Self::Memory(_) => None,
         }
     }
 
@@ -37,6 +42,8 @@ impl Stream {
                 .map(|certificate| certificate.as_ref().to_vec())
                 .collect(),
             Self::Plain(_) => Vec::new(),
+            #[cfg(test)]
+            Self::Memory(_) => Vec::new(),
         }
     }
 
@@ -45,6 +52,8 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.spoken().await,
             Self::Plain(stream) => stream.readable().await,
+            #[cfg(test)]
+            Self::Memory(_) => Ok(()),
         }
     }
 
@@ -65,6 +74,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_read(context, target),
             Self::Plain(stream) => Pin::new(stream).poll_read(context, target),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_read(context, target),
         }
     }
 }
@@ -74,6 +85,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_write(context, data),
             Self::Plain(stream) => Pin::new(stream).poll_write(context, data),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_write(context, data),
         }
     }
 
@@ -81,6 +94,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -88,6 +103,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -138,13 +138,12 @@ impl Connection {
         true
     }
 
-    /// The connection ends: what the client has acknowledged is settled, what it has not is given back.
+    /// The connection ends: what the client has acknowledged is settled, what is on its way to it is given back.
     pub(super) async fn finish_commands(&mut self) {
         let Some(mut conversation) = self.conversation.take() else {
             return;
         };
         let (app, proof) = (Arc::clone(&self.app), Arc::clone(&self.guest.proof));
-        app.commands.release(&proof, &conversation.window.abandon());
         if let Some(settling) = conversation.settling.take() {
             let result = settling.await;
             self.note_settled(result);

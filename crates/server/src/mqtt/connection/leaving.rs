@@ -16,7 +16,7 @@ const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
 impl Connection {
     /// The last things: calls, what was staged, the will, the twin, commands, the place that the identity held, the record.
     pub(super) async fn leave(mut self: Box<Self>, ending: Ending) {
-        self.end_calls(&ending);
+        self.let_go(&ending);
         let will = if ending.is_clean() {
             None
         } else {
@@ -64,8 +64,9 @@ impl Connection {
         true
     }
 
-    /// Callers hear at once: of a newer connection, or, by what is dropped, that this one is gone. From here on no mail is taken.
-    fn end_calls(&mut self, ending: &Ending) {
+    /// Callers hear at once: of a newer connection, or, by what is dropped, that this one is gone; and commands that the client
+    /// holds are free for a newer one. From here on no mail is taken.
+    fn let_go(&mut self, ending: &Ending) {
         let is_displaced = matches!(ending, Ending::Displaced(_));
         for (_, mail) in self.mailbox.close() {
             if let (true, Mail::Method(invocation)) = (is_displaced, mail) {
@@ -77,6 +78,8 @@ impl Connection {
                 conversation.calls.displace();
             }
             conversation.calls = Calls::default();
+            let locks = conversation.window.abandon();
+            self.app.commands.release(&self.guest.proof, &locks);
         }
     }
 }

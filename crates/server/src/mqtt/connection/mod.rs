@@ -15,6 +15,9 @@ mod subscribing;
 mod telemetry;
 mod twin;
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -54,6 +57,7 @@ pub(crate) fn serve(arrival: Arrival, app: Arc<App>) -> impl Future<Output = ()>
 async fn open(arrival: Arrival, app: Arc<App>) -> Option<Box<Connection>> {
     let (guest, draining) = login(arrival, &app).await?;
     let mut connection = Connection::settle(guest, draining, &app).await?;
+    connection.announce_model().await;
     connection.subscribed();
     Some(Box::new(connection))
 }
@@ -177,7 +181,7 @@ impl Connection {
         }
         moved |= self.poll_commands(context)?;
         moved |= self.poll_output(context)?;
-        self.poll_timer(context)?;
+        moved |= self.poll_timer(context)?;
         if self.conversation.as_ref().is_some_and(|said| said.is_over()) {
             self.conversation = None;
         }
@@ -201,7 +205,8 @@ impl Connection {
 
     /// One timer for silence, for the end of the credential, and for what a conversation waits for. It is only set anew when it has
     /// fired, so that traffic does not move it; a conversation brings it forward.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Ending> {
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<bool, Ending> {
+        let mut has_fired = false;
         while self.timer.as_mut().poll(context).is_ready() {
             if self.draining.has_begun() {
                 return Err(Ending::Draining);
@@ -234,8 +239,9 @@ impl Connection {
             self.timer
                 .as_mut()
                 .reset(Instant::now() + wait.max(Duration::from_millis(1)));
+            has_fired = true;
         }
-        Ok(())
+        Ok(has_fired)
     }
 
     /// Has the timer fire after `wait`, if it would fire later.

@@ -31,6 +31,17 @@ struct Answer {
 }
 
 impl Connection {
+    /// A model that the client named when it connected is in its twin before the client can ask for that.
+    pub(super) async fn announce_model(&mut self) {
+        let Some(model_id) = &self.guest.model_id else {
+            return;
+        };
+        if let Err(error) = self.app.twins.announce_model(&self.guest.proof, model_id).await {
+            // It is no reason to turn a device away; its telemetry names the model all the same.
+            tracing::warn!(device = %self.guest.address.identity, %error, "the model id was not kept in the twin");
+        }
+    }
+
     pub(super) fn asks_twin(&self) -> bool {
         self.conversation
             .as_ref()
