@@ -189,6 +189,10 @@ impl Bus for RecordingBus {
     }
 
     fn send(&self, address: &Address, mail: Mail) -> bool {
+        // What twins tell has tests of its own.
+        if matches!(mail, Mail::Desired { .. }) {
+            return true;
+        }
         assert_eq!(mail, Mail::Recheck);
         self.sent.lock().unwrap().push(address.identity.to_string());
         true
