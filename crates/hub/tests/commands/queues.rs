@@ -7,7 +7,8 @@ use hub::clock::{Clock, Timestamp};
 use hub::commands::{Ack, Command, CommandId, Settlement};
 use hub::error::Code;
 use hub::limits::Limit;
-use hub::store::Collection;
+use hub::store::{Collection, Expect, Key, Store, Write};
+use hub::tenancy::HubName;
 
 use crate::bench::{Bench, Fault, command, names, service, set};
 use crate::doubles::{device, id};
@@ -94,6 +95,21 @@ async fn limits_of_a_send() {
         .send(&service(&bench.world), &module, plain("a"))
         .await;
     assert_eq!(code(to_module), Code::ModuleNotFound);
+}
+
+#[tokio::test]
+async fn nothing_is_stored_for_a_device_that_goes_meanwhile() {
+    let (bench, _) = bench_with(&[]).await;
+    bench.world.store.race(|store| {
+        let delete = Write::Delete {
+            key: Key::new(Collection::Devices, &HubName::parse("hub1").unwrap(), "d1"),
+            expect: Expect::Present,
+        };
+        drop(store.apply(vec![delete]));
+    });
+    let sent = bench.send("d1", plain("a")).await;
+    assert_eq!(sent.unwrap_err().code(), Code::DeviceNotFound);
+    assert_eq!(bench.documents(Collection::Commands, "").await, 0);
 }
 
 #[tokio::test]
