@@ -55,7 +55,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// EventSources of no hub yet.
+    /// No hub is connected yet.
     pub fn new(encoder: Arc<dyn EventEncoder>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             encoder,
