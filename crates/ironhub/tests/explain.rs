@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "this file is a test; its helpers are not seen as such"
 )]
 
