@@ -1,5 +1,12 @@
 //! Identities that connect and disconnect make events, in their order and only where the hub wants them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code; the exemption in clippy.toml sees only functions marked as tests"
+)]
+
 mod doubles;
 
 use std::sync::Arc;
