@@ -1,5 +1,7 @@
 //! A command and what a receiver is given of it.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
@@ -49,6 +51,28 @@ pub enum CommandId {
     Binary(Vec<u8>),
 }
 
+/// Text, decimal digits, the usual form of a UUID, or hexadecimal digits: as feedback and front ends without other types name it.
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => fmt::Display::fmt(number, f),
+            Self::Uuid(bytes) => write_uuid(bytes, f),
+            Self::Binary(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+fn write_uuid(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            f.write_str("-")?;
+        }
+        write!(f, "{byte:02x}")?;
+    }
+    Ok(())
+}
+
 /// A cloud-to-device message as its sender wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Command {
@@ -80,6 +104,33 @@ pub struct Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockToken(pub [u8; 16]);
 
+/// Where the bytes of a GUID stand in its text: .NET keeps the first three fields little-endian (amqp.md A.3).
+const GUID_ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+
+impl LockToken {
+    /// Reads the GUID that [`Display`](fmt::Display) writes; without regard to case, with or without dashes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.chars().filter(|character| *character != '-').collect();
+        if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = u128::from_str_radix(&digits, 16).ok()?;
+        Some(Self(reordered(&number.to_be_bytes())))
+    }
+}
+
+/// The GUID that .NET makes of the bytes, which is what its users see and name.
+impl fmt::Display for LockToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_uuid(&reordered(&self.0), f)
+    }
+}
+
+/// The order is its own inverse.
+fn reordered(bytes: &[u8; 16]) -> [u8; 16] {
+    GUID_ORDER.map(|index| bytes.get(index).copied().unwrap_or_default())
+}
+
 /// A command handed to a receiver under a lock.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -108,4 +159,24 @@ pub enum Settlement {
     Abandon,
     /// Never deliver it again.
     Reject,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_the_guid_that_dotnet_makes_of_its_bytes() {
+        let bytes = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        let text = LockToken(bytes).to_string();
+        assert_eq!(text, "03020100-0504-0706-0809-0a0b0c0d0e0f");
+        assert_eq!(LockToken::parse(&text), Some(LockToken(bytes)));
+        assert_eq!(
+            LockToken::parse(&text.to_uppercase().replace('-', "")),
+            Some(LockToken(bytes))
+        );
+        for bad in ["", "03020100", &"x".repeat(32), &format!("+{}", "0".repeat(31))] {
+            assert_eq!(LockToken::parse(bad), None, "{bad}");
+        }
+    }
 }
