@@ -19,6 +19,7 @@ pub const TARGETS: &[Target] = &[
     ("mqtt_username", server::fuzzing::username),
     ("sas_token", hub::fuzzing::sas_token),
     ("segment_recovery", engines::fuzzing::segment_recovery),
+    ("websocket_frames", server::fuzzing::websocket_frames),
 ];
 
 /// Deterministic small changes of inputs: what a fuzzer does first, without its eyes.

@@ -22,6 +22,7 @@ mod mqtt;
 mod refusal;
 mod run;
 mod tls;
+mod websocket;
 
 pub use listen::BindError;
 pub use run::{Addresses, Ready, ReadyHub, StartError, run};

@@ -4,25 +4,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hub::access::{Authorized, Reason, Refusal, Subject, right};
+use hub::access::{Authenticated, Authorized, Credential, Reason, Refusal, Subject, Usage, right};
 use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::records::Origin;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 
 use crate::app::App;
 use crate::refusal::outcome_of;
+use crate::websocket::Endpoint;
 
 use super::connection::Peer;
 use super::reply::{self, Reply, Tracking};
-use super::route::{NoRoute, Route, Target, query_parameter};
-use super::{commands, events, explain, feedback, management, methods, modules, registry, twins};
+use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
+use super::{
+    commands, device, events, explain, feedback, management, methods, modules, registry, twins, upgrade,
+};
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
 const API_VERSIONS: [&str; 13] = [
@@ -56,10 +59,11 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     app.entropy.fill(&mut random);
     let tracking = Tracking::new(random, app.clock.now());
     let is_head = request.method() == Method::HEAD;
-    let mut reply = match dispatch(request, app, peer).await {
-        Ok(reply) => reply,
-        Err(error) => reply::error(&error, &tracking),
+    let answered = match Endpoint::find(request.uri().path()) {
+        Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None => dispatch(request, app, peer).await,
     };
+    let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
     tracking.mark(&mut reply);
     if is_head {
         *reply.body_mut() = reply::whole(Bytes::new());
@@ -106,6 +110,10 @@ async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) ->
         Route::InvokeMethod(target) => methods::invoke(call, &target).await,
         Route::SendCommand(target) => commands::send(call, &target).await,
         Route::PurgeCommands(target) => commands::purge(&call, &target).await,
+        Route::SendTelemetry(target) => device::send(call, &target).await,
+        Route::ReceiveCommand(target) => device::receive(&call, &target).await,
+        Route::SettleCommand(target, lock) => device::settle(&call, &target, &lock).await,
+        Route::AbandonCommand(target, lock) => device::abandon(&call, &target, &lock).await,
         Route::ReceiveFeedback => feedback::receive(&call).await,
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
@@ -156,6 +164,36 @@ impl Call {
         Ok(proof)
     }
 
+    /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
+    pub(super) async fn authenticate(
+        &self,
+        identity: &IdentityId,
+        endpoint: &str,
+    ) -> Result<Authenticated, Error> {
+        let token = self.header(&AUTHORIZATION).unwrap_or_default();
+        let credential = Credential::sas(token).with_certificates(&self.peer.certificates);
+        let gate = self.hub.gate();
+        let decision = gate
+            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+            .await;
+        match decision {
+            Ok(proof) => {
+                self.peer.is_known();
+                Ok(proof)
+            }
+            Err(refusal) => {
+                let module = identity.module.as_ref().map(ModuleId::as_str);
+                let origin = Origin::new(self.peer.address, "https").claiming(
+                    Some(self.hub.name().clone()),
+                    Some(identity.device.as_str()),
+                    module,
+                );
+                self.app.records.leave(origin, outcome_of(&refusal));
+                Err(refusal.to_peer())
+            }
+        }
+    }
+
     fn refuse(&self, refusal: &Refusal) -> Error {
         let origin =
             Origin::new(self.peer.address, "https").claiming(Some(self.hub.name().clone()), None, None);
@@ -181,6 +219,21 @@ impl Call {
     /// A query parameter, decoded.
     pub(super) fn query(&self, name: &str) -> Option<String> {
         query_parameter(self.head.uri.query(), name)
+    }
+
+    /// Whether the query names a flag.
+    pub(super) fn has_flag(&self, name: &str) -> bool {
+        query_flag(self.head.uri.query(), name)
+    }
+
+    /// All headers, names in lower case.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The name of a header as the peer spelled it, if it is one of a property; asked for once per header.
+    pub(super) fn spelled(&self, name: &str) -> Option<String> {
+        self.peer.spellings.take(name)
     }
 
     fn header(&self, name: &hyper::header::HeaderName) -> Option<&str> {
