@@ -127,6 +127,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
+    /// Sends what is owed as far as there is room for it.
+    fn send_owed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.outgoing.is_empty() && !self.framing.owes_answers() {
+            return Ok(());
+        }
+        match self.poll_answer(context) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
     /// Reads once and takes the frames off; gives the number of bytes of content, and nothing at the end of the transport.
     fn poll_content(
         &mut self,
@@ -167,15 +178,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
                     End::Violated(violation) => Err(this.violated(violation)),
                 });
             }
+            // Whoever only reads sends what is owed all the same; that it waits for room is no reason not to read.
+            this.send_owed(context)?;
             let kept = ready!(this.poll_content(context, target))?;
-            if this.framing.owes_answers()
-                && let Poll::Ready(Err(error)) = this.poll_answer(context)
-            {
-                return Poll::Ready(Err(error));
-            }
             match kept {
                 Some(0) => {}
-                Some(_) | None => return Poll::Ready(Ok(())),
+                Some(_) => return Poll::Ready(this.send_owed(context)),
+                None => return Poll::Ready(Ok(())),
             }
         }
         Poll::Ready(Ok(()))
