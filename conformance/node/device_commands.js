@@ -14,7 +14,8 @@ await new Promise((resolve) => {
   setTimeout(resolve, request.timeoutMs ?? 20000);
   client.on("message", async (message) => {
     outcome.received.push({
-      body: message.getData().toString("base64"),
+      // This transport hands bodies over as text.
+      body: Buffer.from(message.getData()).toString("base64"),
       messageId: message.messageId,
       to: message.to,
       ack: message.ack,
