@@ -13,6 +13,7 @@ pub const TARGETS: &[Target] = &[
     ("amqp_sasl", amqp::fuzzing::sasl),
     ("amqp_value", amqp::fuzzing::value),
     ("device_json", hub::fuzzing::device_json),
+    ("device_request", server::fuzzing::device_request),
     ("mqtt_packet", mqtt::fuzzing::packet),
     ("mqtt_session", mqtt::fuzzing::session),
     ("mqtt_topic", server::fuzzing::topic_and_bag),

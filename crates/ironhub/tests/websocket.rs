@@ -99,12 +99,11 @@ impl Socket {
 /// A masked frame.
 fn frame(first: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
-    match u8::try_from(content.len()) {
-        Ok(short @ 0..126) => bytes.push(0x80 | short),
-        _ => {
-            bytes.push(0xFE);
-            bytes.extend_from_slice(&u16::try_from(content.len()).unwrap().to_be_bytes());
-        }
+    if let Ok(short @ 0..126) = u8::try_from(content.len()) {
+        bytes.push(0x80 | short);
+    } else {
+        bytes.push(0xFE);
+        bytes.extend_from_slice(&u16::try_from(content.len()).unwrap().to_be_bytes());
     }
     bytes.extend_from_slice(&MASK);
     bytes.extend(
@@ -183,7 +182,7 @@ fn a_device_speaks_mqtt_in_frames_of_any_size() {
         // Two packets in one frame.
         let two = [
             publish_packet("d1", b"one"),
-            publish_packet("d1", &[b'x'; 20_000]),
+            publish_packet("d1", &vec![b'x'; 20_000]),
         ]
         .concat();
         socket.send(BINARY, &two).await;

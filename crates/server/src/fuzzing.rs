@@ -4,6 +4,7 @@ use hub::identity::{DeviceId, IdentityId};
 use hub::telemetry::Message;
 
 use crate::amqp::fuzzing as amqp_fuzzing;
+use crate::http::fuzzing as http_fuzzing;
 use crate::mqtt::fuzzing as mqtt_fuzzing;
 use crate::websocket::fuzzing as websocket_fuzzing;
 
@@ -41,6 +42,11 @@ pub fn address(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         amqp_fuzzing::address(text);
     }
+}
+
+/// A request of a device over HTTPS: path and query, or the body of a batch.
+pub fn device_request(data: &[u8]) {
+    http_fuzzing::device_request(data);
 }
 
 /// Frames of a WebSocket: they say the same in whatever pieces they come.

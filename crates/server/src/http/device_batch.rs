@@ -112,6 +112,20 @@ fn malformed(text: String) -> Error {
     Error::peer(Code::DeserializationError, text)
 }
 
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(body: &[u8]) {
+    let Ok(entries) = Entries::parse(body) else {
+        return;
+    };
+    for content in entries.contents().flatten() {
+        if let Ok(message) = content.message() {
+            // Nothing is longer than its JSON, but for numbers, which may be written out.
+            assert!(message.body.len() <= body.len());
+            assert!(message.application.len() <= body.len());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

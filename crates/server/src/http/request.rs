@@ -251,7 +251,16 @@ impl Call {
             return Ok(Bytes::new());
         };
         let bytes_max = self.app.limits.size(limit);
-        match Limited::new(body, bytes_max).collect().await {
+        let patience = self.app.limits.time(Limit::IdleSecsMax);
+        let arriving = Limited::new(body, bytes_max).collect();
+        let Ok(arrived) = tokio::time::timeout(patience, arriving).await else {
+            self.app.limits.hit(Limit::IdleSecsMax);
+            return Err(Error::peer(
+                Code::RequestTimedOut,
+                format!("The body did not arrive within {} s", patience.as_secs()),
+            ));
+        };
+        match arrived {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
                 self.app.limits.hit(limit);
