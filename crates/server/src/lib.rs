@@ -23,6 +23,7 @@ mod refusal;
 mod run;
 mod tls;
 mod tracking;
+mod websocket;
 
 pub use listen::BindError;
 pub use run::{Addresses, Ready, ReadyHub, StartError, run};

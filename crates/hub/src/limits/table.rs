@@ -67,6 +67,11 @@ limits! {
     DrainSecsMax "drain_secs_max" Seconds 20, None,
         "Seconds that open connections are given when the server stops.";
 
+    WebSocketFrameBytesMax "websocket_frame_bytes_max" Bytes 16_777_216, None,
+        "Bytes of one frame of a WebSocket, whatever it carries.";
+    DeviceRequestBytesMax "device_request_bytes_max" Bytes 524_288, None,
+        "Bytes of the body of a device's HTTPS request: a batch of full size in base64, and some air.";
+
     // MQTT.
     MqttPacketBytesMax "mqtt_packet_bytes_max" Bytes 327_680, None,
         "Bytes of one MQTT packet: a message of full size, its topic and some air.";
@@ -94,6 +99,8 @@ limits! {
     // Telemetry.
     MessageBytesMax "message_bytes_max" Bytes 262_144, None,
         "Bytes of a telemetry message, properties counted, and of a batch.";
+    BatchMessagesMax "batch_messages_max" Count 8_192, None,
+        "Telemetry messages of one batch.";
     MessagePropertiesMax "message_properties_max" Count 1_000, None,
         "Application properties of one message.";
 

@@ -130,6 +130,7 @@ impl Connection {
     fn new(arrival: Arrival, app: Arc<App>) -> Self {
         let Arrival {
             stream,
+            protocol,
             peer,
             stranger,
             deadline,
@@ -138,7 +139,7 @@ impl Connection {
         let evicted = stranger.eviction();
         Self {
             machine: Machine::new(Arc::clone(&app.amqp_config), app.clock.elapsed()),
-            origin: Origin::new(peer, "amqp"),
+            origin: Origin::new(peer, protocol),
             hub: None,
             grants: Grants::default(),
             nodes: HashMap::new(),

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hub::access::{Authorized, ModuleCaller, Reason, Refusal, Subject, right};
+use hub::access::{
+    Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+};
 use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::records::Origin;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
@@ -19,11 +21,14 @@ use percent_encoding::percent_decode_str;
 use crate::app::App;
 use crate::refusal::outcome_of;
 use crate::tracking::Tracking;
+use crate::websocket::Endpoint;
 
 use super::connection::Peer;
 use super::reply::{self, Reply};
-use super::route::{NoRoute, Route, Target, query_parameter};
-use super::{commands, events, explain, feedback, management, methods, modules, registry, twins};
+use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
+use super::{
+    commands, device, events, explain, feedback, management, methods, modules, registry, twins, upgrade,
+};
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
 const API_VERSIONS: [&str; 13] = [
@@ -58,10 +63,11 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     app.entropy.fill(&mut random);
     let tracking = Tracking::new(random, app.clock.now());
     let is_head = request.method() == Method::HEAD;
-    let mut reply = match dispatch(request, app, peer, &tracking).await {
-        Ok(reply) => reply,
-        Err(error) => reply::error(&error, &tracking),
+    let answered = match Endpoint::find(request.uri().path()) {
+        Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None => dispatch(request, app, peer, &tracking).await,
     };
+    let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
     reply::mark(&mut reply, &tracking);
     if is_head {
         *reply.body_mut() = reply::whole(Bytes::new());
@@ -114,6 +120,10 @@ async fn dispatch(
         Route::InvokeMethod(target) => methods::invoke(call, &target).await,
         Route::SendCommand(target) => commands::send(call, &target).await,
         Route::PurgeCommands(target) => commands::purge(&call, &target).await,
+        Route::SendTelemetry(target) => device::send(call, &target).await,
+        Route::ReceiveCommand(target) => device::receive(&call, &target).await,
+        Route::SettleCommand(target, lock) => device::settle(&call, &target, &lock).await,
+        Route::AbandonCommand(target, lock) => device::abandon(&call, &target, &lock).await,
         Route::ReceiveFeedback => feedback::receive(&call).await,
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
@@ -187,6 +197,26 @@ impl Call {
         percent_decode_str(path).decode_utf8_lossy().into_owned()
     }
 
+    /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
+    pub(super) async fn authenticate(
+        &self,
+        identity: &IdentityId,
+        endpoint: &str,
+    ) -> Result<Authenticated, Error> {
+        let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
+        let gate = self.hub.gate();
+        let decision = gate
+            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+            .await;
+        match decision {
+            Ok(proof) => {
+                self.peer.is_known();
+                Ok(proof)
+            }
+            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
     fn refuse(&self, refusal: &Refusal) -> Error {
         let (device, module) = match &refusal.subject {
             Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
@@ -224,6 +254,21 @@ impl Call {
         query_parameter(self.head.uri.query(), name)
     }
 
+    /// Whether the query names a flag.
+    pub(super) fn has_flag(&self, name: &str) -> bool {
+        query_flag(self.head.uri.query(), name)
+    }
+
+    /// All headers, names in lower case.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The name of a header as the peer spelled it, if it is one of a property; asked for once per header.
+    pub(super) fn spelled(&self, name: &str) -> Option<String> {
+        self.peer.spellings.take(name)
+    }
+
     fn header(&self, name: &hyper::header::HeaderName) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -239,7 +284,16 @@ impl Call {
             return Ok(Bytes::new());
         };
         let bytes_max = self.app.limits.size(limit);
-        match Limited::new(body, bytes_max).collect().await {
+        let patience = self.app.limits.time(Limit::IdleSecsMax);
+        let arriving = Limited::new(body, bytes_max).collect();
+        let Ok(arrived) = tokio::time::timeout(patience, arriving).await else {
+            self.app.limits.hit(Limit::IdleSecsMax);
+            return Err(Error::peer(
+                Code::RequestTimedOut,
+                format!("The body did not arrive within {} s", patience.as_secs()),
+            ));
+        };
+        match arrived {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
                 self.app.limits.hit(limit);

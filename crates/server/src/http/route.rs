@@ -47,6 +47,14 @@ pub(crate) enum Route {
     InvokeMethod(Target),
     /// `DELETE /devices/{id}/commands`
     PurgeCommands(Target),
+    /// `POST /devices/{id}[/modules/{module}]/messages/events`
+    SendTelemetry(Target),
+    /// `GET /devices/{id}[/modules/{module}]/messages/deviceBound`
+    ReceiveCommand(Target),
+    /// `DELETE /devices/{id}[/modules/{module}]/messages/deviceBound/{lock}[?reject]`
+    SettleCommand(Target, String),
+    /// `POST /devices/{id}[/modules/{module}]/messages/deviceBound/{lock}/abandon`
+    AbandonCommand(Target, String),
     /// `GET /messages/serviceBound/feedback`
     ReceiveFeedback,
     /// `DELETE /messages/serviceBound/feedback/{lock}`
@@ -109,6 +117,12 @@ impl Route {
             (["devices", _, "modules", _], "DELETE") => Ok(Self::DeleteModule(id(1), id(3))),
             (["devices", _, "commands"], "DELETE") => Ok(Self::PurgeCommands(target(1, false))),
             (["devices", _, "modules", _, "commands"], "DELETE") => Ok(Self::PurgeCommands(target(1, true))),
+            (["devices", _, "messages", rest @ ..], method) => {
+                Self::find_messages(rest, method, target(1, false), id(4))
+            }
+            (["devices", _, "modules", _, "messages", rest @ ..], method) => {
+                Self::find_messages(rest, method, target(1, true), id(6))
+            }
             (["statistics", "devices"], "GET") => Ok(Self::DeviceStatistics),
             (["statistics", "service"], "GET") => Ok(Self::ServiceStatistics),
             (["twins", _], method) => Self::find_twin(method, target(1, false)),
@@ -145,6 +159,20 @@ impl Route {
             "PATCH" => Ok(Self::PatchTwin(target)),
             "PUT" => Ok(Self::PutTwin(target)),
             _ => Err(NoRoute::Method),
+        }
+    }
+
+    /// What devices and modules themselves ask for (device-mqtt-https.md 11).
+    fn find_messages(rest: &[&str], method: &str, target: Target, lock: String) -> Result<Self, NoRoute> {
+        match (rest, method) {
+            (["events"], "POST") => Ok(Self::SendTelemetry(target)),
+            (["devicebound"], "GET") => Ok(Self::ReceiveCommand(target)),
+            (["devicebound", _], "DELETE") => Ok(Self::SettleCommand(target, lock)),
+            (["devicebound", _, "abandon"], "POST") => Ok(Self::AbandonCommand(target, lock)),
+            (["events" | "devicebound"] | ["devicebound", _] | ["devicebound", _, "abandon"], _) => {
+                Err(NoRoute::Method)
+            }
+            _ => Err(NoRoute::Path),
         }
     }
 
@@ -199,6 +227,14 @@ fn decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
+/// Whether a query names a flag, with or without a value. Some clients write a second question mark before it.
+pub(crate) fn query_flag(query: Option<&str>, name: &str) -> bool {
+    query.unwrap_or_default().split('&').any(|pair| {
+        let key = decode(pair.split_once('=').map_or(pair, |(key, _)| key));
+        key.strip_prefix('?').unwrap_or(&key).eq_ignore_ascii_case(name)
+    })
+}
+
 /// A query parameter, percent-decoded; the first of that name. Names compare without case.
 pub(crate) fn query_parameter(query: Option<&str>, name: &str) -> Option<String> {
     query?.split('&').find_map(|pair| {
@@ -246,6 +282,49 @@ mod tests {
         assert_eq!(find("PATCH", path), Err(NoRoute::Method));
         assert_eq!(find("DELETE", "/devices/D/modules"), Err(NoRoute::Method));
         assert_eq!(find("GET", "/devices/D/modules/m/x"), Err(NoRoute::Path));
+    }
+
+    #[test]
+    fn paths_of_devices() {
+        let find = |method: &str, path: &str| Route::find(&method.parse().unwrap(), path);
+        let device = || Target {
+            device: "d@1".to_owned(),
+            module: None,
+        };
+        let module = || Target {
+            device: "d".to_owned(),
+            module: Some("M".to_owned()),
+        };
+        assert_eq!(
+            find("POST", "/devices/d%401/messages/events/"),
+            Ok(Route::SendTelemetry(device()))
+        );
+        assert_eq!(
+            find("POST", "/devices/d/modules/M/messages/events"),
+            Ok(Route::SendTelemetry(module()))
+        );
+        let bound = "/devices/d@1/messages/deviceBound";
+        assert_eq!(find("GET", bound), Ok(Route::ReceiveCommand(device())));
+        assert_eq!(
+            find("DELETE", &format!("{bound}/Lock-1")),
+            Ok(Route::SettleCommand(device(), "Lock-1".to_owned()))
+        );
+        assert_eq!(
+            find("POST", "/devices/d/modules/M/messages/devicebound/L/Abandon"),
+            Ok(Route::AbandonCommand(module(), "L".to_owned()))
+        );
+        assert_eq!(find("GET", "/devices/d/messages/events"), Err(NoRoute::Method));
+        assert_eq!(find("GET", "/devices/d/messages/other"), Err(NoRoute::Path));
+    }
+
+    #[test]
+    fn query_flags() {
+        for query in ["api-version=x&reject", "api-version=x&%3Freject=true", "Reject="] {
+            assert!(query_flag(Some(query), "reject"), "{query}");
+        }
+        for query in [None, Some("api-version=reject&rejected"), Some("")] {
+            assert!(!query_flag(query, "reject"), "{query:?}");
+        }
     }
 
     #[test]

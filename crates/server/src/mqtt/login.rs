@@ -76,12 +76,13 @@ impl TurnedAway {
 pub(super) async fn login(arrival: Arrival, app: &App) -> Option<(Guest, Draining)> {
     let Arrival {
         mut stream,
+        protocol,
         peer,
         stranger,
         deadline,
         draining,
     } = arrival;
-    let mut origin = Origin::new(peer, "mqtt");
+    let mut origin = Origin::new(peer, protocol);
     let attempt = admit(&mut stream, &mut origin, app);
     let turned_away = tokio::select! {
         result = tokio::time::timeout_at(deadline, attempt) => match result {

@@ -49,6 +49,7 @@ impl Bench {
         let (near, far) = tokio::io::duplex(pipe_bytes);
         let arrival = Arrival {
             stream: Stream::Memory(far),
+            protocol: "mqtt",
             peer: "192.0.2.1:7".parse().unwrap(),
             stranger: self.app.strangers.admit(),
             deadline: Instant::now() + Duration::from_secs(10),
