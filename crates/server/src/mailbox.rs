@@ -32,6 +32,7 @@ struct State {
     bytes: usize,
     overflowed: bool,
     closed: bool,
+    displaced: bool,
 }
 
 impl Mailbox {
@@ -64,6 +65,11 @@ impl Mailbox {
     /// Whether mail waits.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.lock().waiting.is_empty()
+    }
+
+    /// Whether a newer connection has taken an identity, also since the end of this one began.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.lock().displaced
     }
 
     /// The connection ends: gives what waits, and drops what comes from here on.
@@ -99,6 +105,7 @@ impl State {
     /// Keeps a piece of mail, and gives what is not kept.
     fn put(&mut self, to: &Address, mail: Mail) -> Vec<(Address, Mail)> {
         let is_told = matches!(mail, Mail::Displaced { .. });
+        self.displaced |= is_told;
         if self.closed || self.is_known(to, &mail) || (self.overflowed && !is_told) {
             return vec![(to.clone(), mail)];
         }

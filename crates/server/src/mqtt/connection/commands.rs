@@ -144,19 +144,29 @@ impl Connection {
             return;
         };
         let (app, proof) = (Arc::clone(&self.app), Arc::clone(&self.guest.proof));
-        if let Some(settling) = conversation.settling.take() {
-            let result = settling.await;
-            self.note_settled(result);
-        }
+        // Both wait for their turn at the queue, and the turn goes to who came first: one that were left alone would keep it from
+        // the other.
+        let (settling, receiving) = (conversation.settling.take(), conversation.receiving.take());
+        let settle = async {
+            match settling {
+                Some(settling) => settling.await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let receive = async {
+            match receiving {
+                Some(receiving) => receiving.received.await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (result, deliveries) = tokio::join!(settle, receive);
+        self.note_settled(result);
+        app.commands
+            .release(&proof, &locks_of(&deliveries.unwrap_or_default()));
         let settled = conversation.window.take_settled();
         if !settled.is_empty() {
             let result = app.commands.settle(&proof, &settled).await;
             self.note_settled(result);
-        }
-        if let Some(receiving) = conversation.receiving.take()
-            && let Ok(deliveries) = receiving.received.await
-        {
-            app.commands.release(&proof, &locks_of(&deliveries));
         }
     }
 

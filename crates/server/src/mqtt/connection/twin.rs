@@ -20,6 +20,8 @@ pub(super) struct TwinRequest {
     // Echoed as it came.
     request_id: String,
     qos: QoS,
+    // Whether anything of it may have been done.
+    has_begun: bool,
 }
 
 /// What a request that was carried out is answered with.
@@ -85,6 +87,7 @@ impl Connection {
             answered: Box::pin(answered),
             request_id: request_id.to_owned(),
             qos,
+            has_begun: false,
         });
     }
 
@@ -96,6 +99,7 @@ impl Connection {
         if self.appending.is_some() {
             return false;
         }
+        request.has_begun = true;
         let Poll::Ready(result) = request.answered.as_mut().poll(context) else {
             return false;
         };
@@ -104,10 +108,18 @@ impl Connection {
         true
     }
 
-    /// The connection ends: what was asked for is carried out all the same, and answered if it still can be.
+    /// The connection ends: what was asked for is carried out all the same, and answered if it still can be. Not so behind a newer
+    /// connection: what the device reports there must not be followed by what it had reported before, so nothing is begun any more.
     pub(super) async fn finish_twin(&mut self) {
-        let conversation = self.conversation.as_mut();
-        if let Some(request) = conversation.and_then(|conversation| conversation.twin.as_mut()) {
+        let is_displaced = self.mailbox.is_displaced();
+        let Some(conversation) = self.conversation.as_mut() else {
+            return;
+        };
+        if let Some(request) = conversation.twin.as_mut() {
+            if is_displaced && !request.has_begun {
+                conversation.twin = None;
+                return;
+            }
             let result = request.answered.as_mut().await;
             self.answer_twin(result);
         }
