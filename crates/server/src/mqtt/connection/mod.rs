@@ -114,12 +114,6 @@ impl Connection {
                 .leave(guest.origin, crate::refusal::outcome_of(&refusal));
             return None;
         }
-        if let Some(model_id) = &guest.model_id
-            && let Err(error) = app.twins.announce_model(&guest.proof, model_id).await
-        {
-            // The twin then lacks the model; the device may connect, and its telemetry carries it all the same.
-            tracing::warn!(device = %guest.address.identity, %error, "the model of a device was not kept in its twin");
-        }
         let presence = app.presences.connect(&guest.address);
         app.records.leave(
             guest.origin.clone(),
