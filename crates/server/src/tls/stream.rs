@@ -10,10 +10,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -82,6 +82,8 @@ pub(crate) struct TlsStream {
     // Encrypted and not yet taken by the socket, from `outgoing_sent` on.
     outgoing: Vec<u8>,
     outgoing_sent: usize,
+    // What is in `outgoing` is nothing that the peer waits for: it goes out together with the next thing that is.
+    outgoing_waits: bool,
     read_closed: bool,
 }
 
@@ -98,6 +100,7 @@ impl TlsStream {
             plain_taken: 0,
             outgoing: Vec::new(),
             outgoing_sent: 0,
+            outgoing_waits: false,
             read_closed: false,
         };
         std::future::poll_fn(|context| stream.poll_handshake(context))
@@ -139,6 +142,9 @@ impl TlsStream {
             }
             ready!(self.poll_fill(context))?;
         }
+        if self.outgoing_waits {
+            return Poll::Ready(Ok(()));
+        }
         self.poll_send(context)
     }
 
@@ -161,9 +167,21 @@ impl TlsStream {
                 return Poll::Ready(Ok(()));
             }
             let input = buffer.get_mut(..kept + read).unwrap_or_default();
+            let may_wait = self.outgoing.is_empty() || self.outgoing_waits;
             let result = self.process(input);
+            // With TLS 1.3 the server has the last word only for session tickets and key updates; a write of their own would cost as
+            // much as making them.
+            self.outgoing_waits = may_wait
+                && !self.outgoing.is_empty()
+                && result.is_ok()
+                && !self.tls.is_handshaking()
+                && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
             // An alert or a reply of the handshake must go out before anything else is awaited.
-            let sent = self.poll_send(context);
+            let sent = if self.outgoing_waits {
+                Poll::Pending
+            } else {
+                self.poll_send(context)
+            };
             let consumed = result.map_err(invalid_data)?;
             self.partial = input.get(consumed..).unwrap_or_default().to_vec();
             match sent {
@@ -241,6 +259,7 @@ impl TlsStream {
         }
         self.outgoing = Vec::new();
         self.outgoing_sent = 0;
+        self.outgoing_waits = false;
         Poll::Ready(Ok(()))
     }
 
@@ -279,6 +298,11 @@ impl TlsStream {
                 encrypted = encrypted.get(sent?..).unwrap_or_default();
             }
             self.outgoing.extend_from_slice(encrypted);
+            if std::mem::take(&mut self.outgoing_waits)
+                && let Poll::Ready(Err(error)) = self.poll_send(context)
+            {
+                return Err(error);
+            }
             Ok(())
         })
     }
@@ -316,7 +340,9 @@ impl AsyncWrite for TlsStream {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_send(context))?;
+        if !self.outgoing_waits {
+            ready!(self.poll_send(context))?;
+        }
         let taken = data.len().min(WRITE_BYTES_MAX);
         let plain = data.get(..taken).unwrap_or_default();
         self.encrypt_and_send(context, |traffic, room| traffic.encrypt(plain, room))?;
@@ -328,7 +354,9 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(context))?;
+        if !self.outgoing_waits {
+            ready!(self.poll_send(context))?;
+        }
         // A second call finds the alert sent and queues nothing.
         if !self.tls.is_handshaking() {
             let queued = self.encrypt_and_send(context, |traffic, room| {
@@ -481,6 +509,43 @@ mod tests {
     #[tokio::test]
     async fn echoes_megabytes_over_tls_1_2() {
         echoes(&rustls::version::TLS12).await;
+    }
+
+    #[tokio::test]
+    async fn a_session_ticket_goes_out_with_the_first_bytes() {
+        let bench = bench().await;
+        let client = async {
+            let mut stream = bench.connect(&rustls::version::TLS13).await;
+            stream.read_exact(&mut [0; 5]).await.unwrap();
+            assert_eq!(stream.get_ref().1.tls13_tickets_received(), 1);
+        };
+        let server = async {
+            let mut stream = bench.accept().await.unwrap();
+            assert!(stream.outgoing_waits && !stream.outgoing.is_empty());
+            stream.write_all(b"hello").await.unwrap();
+            assert!(!stream.outgoing_waits && stream.outgoing.is_empty());
+            stream
+        };
+        tokio::join!(client, server);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_holds_up_writing_also_while_it_sends() {
+        let bench = bench().await;
+        let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+        let mut server = server.unwrap();
+        let bytes = vec![0; WRITE_BYTES_MAX];
+        let is_pending = async |server: &mut TlsStream| {
+            let write = server.write(&bytes);
+            tokio::time::timeout(std::time::Duration::from_millis(200), write)
+                .await
+                .is_err()
+        };
+        while !is_pending(&mut server).await {}
+        client.write_all(b"?").await.unwrap();
+        client.flush().await.unwrap();
+        server.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(is_pending(&mut server).await);
     }
 
     #[tokio::test]
