@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hub::limits::Limit;
 use hub::records::{Kind, Origin, Outcome};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,8 +18,10 @@ use crate::listen::{Arrival, evicted, timed_out};
 
 use super::request;
 
-/// Bytes of a request's head, and of what hyper reads ahead.
-const HEAD_BYTES_MAX: usize = 16 * 1_024;
+/// Bytes of a request's head, and of what hyper reads ahead: the budget of a stranger, less what TLS takes.
+const HEAD_BYTES_MAX: usize = 8 * 1_024;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How long a connection waits for the next request, or for the rest of one's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(120);
@@ -43,14 +46,14 @@ impl Peer {
 /// Serves requests until the peer leaves, the server stops, or a stranger's time is up.
 pub(crate) async fn serve(mut arrival: Arrival, app: Arc<App>) {
     let origin = Origin::new(arrival.peer, "https");
-    // hyper takes its buffers at once; a peer that only holds a connection open is not worth them.
-    let spoken = tokio::select! {
-        spoken = arrival.stream.spoken() => spoken.map_err(|error| broken(&error)),
+    // hyper takes its buffers with the first byte; a peer that does not finish its first request is not worth them.
+    let said = tokio::select! {
+        said = arrival.stream.said(is_for_hyper) => said.map_err(|error| broken(&error)),
         () = tokio::time::sleep_until(arrival.deadline) => Err(late(&app)),
         () = arrival.stranger.evicted() => Err(evicted()),
         () = arrival.draining.begun() => return,
     };
-    let ended = match spoken {
+    let ended = match said {
         Ok(()) => Box::pin(serve_requests(arrival, &app)).await,
         Err(outcome) => Err(outcome),
     };
@@ -59,7 +62,17 @@ pub(crate) async fn serve(mut arrival: Arrival, app: Arc<App>) {
     }
 }
 
-/// Serves a peer that has begun to speak; the error is what its record says.
+/// Whether there is a whole head, or something of which hyper will say what is wrong with it.
+fn is_for_hyper(said: &[u8]) -> bool {
+    let is_text = |byte: &u8| !byte.is_ascii_control() || b"\t\r\n".contains(byte);
+    // Line ends before a request are skipped, as hyper does.
+    let blank = said.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let head = said.get(blank..).unwrap_or_default();
+    let ends = |end: &[u8]| head.windows(end.len()).any(|window| window == end);
+    said.len() > HEAD_BYTES_MAX || ends(b"\n\r\n") || ends(b"\n\n") || !head.iter().all(is_text)
+}
+
+/// Serves a peer that has said its first request; the error is what its record says.
 async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<(), Outcome> {
     let Arrival {
         stream,
@@ -77,7 +90,14 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<(), Outcome>
     let service = service_fn(|request| {
         let (app, peer) = (Arc::clone(app), Arc::clone(&peer));
         peer.heard.store(true, Ordering::Relaxed);
-        async move { Ok::<_, Infallible>(request::answer(request, app, peer).await) }
+        async move {
+            let mut reply = request::answer(request, app, Arc::clone(&peer)).await;
+            // A stranger gets one answer; hyper's buffers would be his from then on.
+            if !peer.known.load(Ordering::Relaxed) {
+                reply.headers_mut().insert(CONNECTION, CLOSE);
+            }
+            Ok::<_, Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -143,4 +163,32 @@ fn unreadable(error: &hyper::Error) -> Outcome {
     }
     let text = format!("what came is no HTTP/1.1 request: {error}");
     Outcome::new(Kind::Refused, "parse", "malformed", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hyper_gets_a_whole_head_and_what_is_none() {
+        for waits in [
+            "",
+            "G",
+            "\r\n",
+            "\r\n\r\nGET / HTTP/1.1",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+        ] {
+            assert!(!is_for_hyper(waits.as_bytes()), "{waits:?}");
+        }
+        for goes in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\n\n",
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody",
+            "\x10\x10\x00\x04MQTT",
+        ] {
+            assert!(is_for_hyper(goes.as_bytes()), "{goes:?}");
+        }
+        assert!(!is_for_hyper(&[b'x'; HEAD_BYTES_MAX]));
+        assert!(is_for_hyper(&[b'x'; HEAD_BYTES_MAX + 1]));
+    }
 }

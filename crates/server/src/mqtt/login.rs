@@ -142,11 +142,10 @@ impl Admitted {
 }
 
 async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Admitted, Box<TurnedAway>> {
-    let certificates = stream.peer_certificates();
-    let server_name = stream.server_name().map(str::to_owned);
     let mut session = Session::new(Arc::clone(&app.mqtt_limits), app.clock.elapsed());
     let mut input = Vec::new();
     let length = read_connect(stream, &mut session, app, &mut input).await?;
+    let certificates = stream.peer_certificates();
     let (packet, rest) = input.split_at(length);
     let Ok(Some((mqtt::packet::Packet::Connect(connect), _))) =
         mqtt::packet::Packet::parse(packet, CONNECT_BYTES_MAX)
@@ -162,7 +161,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         identity,
         model_id,
-    } = identify(&connect, server_name.as_deref(), origin, app)?;
+    } = identify(&connect, stream.server_name(), origin, app)?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
     let credential = Credential::sas(token).with_certificates(&certificates);
