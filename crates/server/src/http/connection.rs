@@ -12,6 +12,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::JoinError;
 
 use crate::app::App;
 use crate::listen::{Arrival, evicted, timed_out};
@@ -91,7 +92,7 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<(), Outcome>
         let (app, peer) = (Arc::clone(app), Arc::clone(&peer));
         peer.heard.store(true, Ordering::Relaxed);
         async move {
-            let mut reply = request::answer(request, app, Arc::clone(&peer)).await;
+            let mut reply = to_its_end(request::answer(request, app, Arc::clone(&peer))).await;
             // A stranger gets one answer; hyper's buffers would be his from then on.
             if !peer.known.load(Ordering::Relaxed) {
                 reply.headers_mut().insert(CONNECTION, CLOSE);
@@ -138,6 +139,17 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<(), Outcome>
         Ok(()) => Err(left()),
         Err(error) if error.is_incomplete_message() => Err(left()),
         Err(error) => Err(broken(&error)),
+    }
+}
+
+/// Does what a request asks for to its end, also when the peer has left meanwhile: a change that is durable must also be told to the
+/// connections that it ends.
+async fn to_its_end<T: Send + 'static>(answer: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(answer).await.map_err(JoinError::try_into_panic) {
+        Ok(answer) => answer,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is gone, and with it whoever waits here.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
