@@ -15,6 +15,7 @@ pub async fn all<B: Bus>(make: impl Fn() -> Arc<B>) {
     mail_reaches_the_holder_alone(make()).await;
     mail_keeps_its_order(make()).await;
     a_call_that_reaches_nobody_is_dropped(make()).await;
+    a_claim_knows_whether_it_missed_mail(make()).await;
     a_broadcast_stays_inside_its_hub(make()).await;
     devices_are_counted_without_modules(make()).await;
     an_inbox_may_call_the_bus(make()).await;
@@ -133,6 +134,28 @@ async fn a_call_that_reaches_nobody_is_dropped(bus: Arc<impl Bus>) {
     bus.release(&device, claim);
     drop(inbox.taken());
     assert!(answer.await.is_err());
+}
+
+async fn a_claim_knows_whether_it_missed_mail(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let since = bus.moment(&device);
+    let claim = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(!claim.may_have_missed(since), "nothing was sent");
+    bus.send(&device, Mail::Recheck);
+    bus.release(&device, claim);
+    let of_holder = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(of_holder.may_have_missed(since), "an earlier holder got it");
+    bus.release(&device, of_holder);
+
+    let since = bus.moment(&device);
+    assert!(!bus.send(&device, Mail::Recheck));
+    let of_nobody = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(of_nobody.may_have_missed(since), "nobody got it");
+
+    let since = bus.moment(&device);
+    bus.broadcast(&device.hub, Mail::Recheck);
+    let of_all = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(of_all.may_have_missed(since), "it went to the hub's holders");
 }
 
 async fn a_broadcast_stays_inside_its_hub(bus: Arc<impl Bus>) {

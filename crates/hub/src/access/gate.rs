@@ -7,8 +7,8 @@
 //! A module is asked the same questions with a key of its own; only its status is its device's.
 //!
 //! A change of the registry reaches an open connection as [`Mail::Recheck`](crate::bus::Mail::Recheck), through the claim that
-//! it holds on the bus. A connection that claims after it was authenticated must ask [`Gate::recheck`] once more, or it misses
-//! a change in between.
+//! it holds on the bus. A connection that claims after it was authenticated must ask the bus for the [`Moment`](crate::bus::Moment)
+//! before it, and [`Gate::recheck`] once more when the claim [may have missed](crate::bus::Claim::may_have_missed) mail since.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -48,7 +48,7 @@ impl Limit {
 
 limits! {
     // Connections.
-    UnauthenticatedBytesMax "unauthenticated_bytes_max" Bytes 16_384, None,
+    UnauthenticatedBytesMax "unauthenticated_bytes_max" Bytes 8_192, None,
         "Bytes that a peer may send before it has proved who it is.";
     UnauthenticatedSecsMax "unauthenticated_secs_max" Seconds 10, None,
         "Seconds that a peer may take before it has proved who it is.";

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
 use hub::access::{Gate, HubProfile, Policies, Rules, right, sas};
-use hub::bus::{Address, Bus, Claim, Inbox, Mail};
+use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::Entropy;
 use hub::events::Events;
@@ -175,11 +175,16 @@ impl RecordingBus {
 }
 
 impl Bus for RecordingBus {
+    fn moment(&self, _: &Address) -> Moment {
+        Moment(0)
+    }
+
     fn claim<'a>(&'a self, _: &'a Address, _: Arc<str>, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         Box::pin(async {
             Claim {
                 number: 1,
                 displaced: false,
+                moment: Moment(0),
             }
         })
     }

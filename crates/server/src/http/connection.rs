@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use hub::limits::Limit;
 use hub::records::{Kind, Origin, Outcome};
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -22,8 +25,10 @@ use crate::{amqp, mqtt};
 use super::request;
 use super::spelling::{Spelled, Spellings};
 
-/// Bytes of a request's head, and of what hyper reads ahead.
-const HEAD_BYTES_MAX: usize = 16 * 1_024;
+/// Bytes of a request's head, and of what hyper reads ahead: the budget of a stranger, less what TLS takes.
+const HEAD_BYTES_MAX: usize = 8 * 1_024;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How long a connection waits for the next request, or for the rest of one's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(120);
@@ -86,14 +91,14 @@ pub(crate) fn serve(arrival: Arrival, app: Arc<App>) -> impl Future<Output = ()>
 
 async fn serve_http(mut arrival: Arrival, app: Arc<App>) -> Option<(Arrival, Carried)> {
     let origin = Origin::new(arrival.peer, arrival.protocol);
-    // hyper takes its buffers at once; a peer that only holds a connection open is not worth them.
-    let spoken = tokio::select! {
-        spoken = arrival.stream.spoken() => spoken.map_err(|error| broken(&error)),
+    // hyper takes its buffers with the first byte; a peer that does not finish its first request is not worth them.
+    let said = tokio::select! {
+        said = arrival.stream.said(is_for_hyper) => said.map_err(|error| broken(&error)),
         () = tokio::time::sleep_until(arrival.deadline) => Err(late(&app)),
         () = arrival.stranger.evicted() => Err(evicted()),
         () = arrival.draining.begun() => return None,
     };
-    let ended = match spoken {
+    let ended = match said {
         Ok(()) => serve_requests(arrival, &app).await,
         Err(outcome) => Err(outcome),
     };
@@ -103,7 +108,17 @@ async fn serve_http(mut arrival: Arrival, app: Arc<App>) -> Option<(Arrival, Car
     })
 }
 
-/// Serves a peer that has begun to speak, and gives what its connection becomes; the error is what its record says.
+/// Whether there is a whole head, or something of which hyper will say what is wrong with it.
+fn is_for_hyper(said: &[u8]) -> bool {
+    let is_text = |byte: &u8| !byte.is_ascii_control() || b"\t\r\n".contains(byte);
+    // Line ends before a request are skipped, as hyper does.
+    let blank = said.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let head = said.get(blank..).unwrap_or_default();
+    let ends = |end: &[u8]| head.windows(end.len()).any(|window| window == end);
+    said.len() > HEAD_BYTES_MAX || ends(b"\n\r\n") || ends(b"\n\n") || !head.iter().all(is_text)
+}
+
+/// Serves a peer that has said its first request, and gives what its connection becomes; the error is what its record says.
 async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arrival, Carried)>, Outcome> {
     let peer = Peer::of(&arrival);
     let Arrival {
@@ -117,7 +132,15 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arri
     let service = service_fn(|request| {
         let (app, peer) = (Arc::clone(app), Arc::clone(&peer));
         peer.heard.store(true, Ordering::Relaxed);
-        async move { Ok::<_, Infallible>(request::answer(request, app, peer).await) }
+        async move {
+            let mut reply = to_its_end(request::answer(request, app, Arc::clone(&peer))).await;
+            // A stranger gets one answer; hyper's buffers would be his from then on. One that becomes a WebSocket leaves hyper.
+            let is_stranger = !peer.known.load(Ordering::Relaxed);
+            if is_stranger && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+                reply.headers_mut().insert(CONNECTION, CLOSE);
+            }
+            Ok::<_, Infallible>(reply)
+        }
     });
     let stream = Spelled::new(stream, Arc::clone(&peer.spellings));
     let connection = http1::Builder::new()
@@ -197,6 +220,17 @@ fn new_stranger(app: &App) -> (Stranger, Instant) {
     (app.strangers.admit(), Instant::now() + patience)
 }
 
+/// Does what a request asks for to its end, also when the peer has left meanwhile: a change that is durable must also be told to the
+/// connections that it ends.
+async fn to_its_end<T: Send + 'static>(answer: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(answer).await.map_err(JoinError::try_into_panic) {
+        Ok(answer) => answer,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is gone, and with it whoever waits here.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 fn late(app: &App) -> Outcome {
     timed_out(app.limits.time(Limit::UnauthenticatedSecsMax))
 }
@@ -219,4 +253,32 @@ fn unreadable(error: &hyper::Error) -> Outcome {
     }
     let text = format!("what came is no HTTP/1.1 request: {error}");
     Outcome::new(Kind::Refused, "parse", "malformed", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hyper_gets_a_whole_head_and_what_is_none() {
+        for waits in [
+            "",
+            "G",
+            "\r\n",
+            "\r\n\r\nGET / HTTP/1.1",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+        ] {
+            assert!(!is_for_hyper(waits.as_bytes()), "{waits:?}");
+        }
+        for goes in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\n\n",
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody",
+            "\x10\x10\x00\x04MQTT",
+        ] {
+            assert!(is_for_hyper(goes.as_bytes()), "{goes:?}");
+        }
+        assert!(!is_for_hyper(&[b'x'; HEAD_BYTES_MAX]));
+        assert!(is_for_hyper(&[b'x'; HEAD_BYTES_MAX + 1]));
+    }
 }

@@ -100,9 +100,6 @@ async fn arrive(
     accept: Accept,
 ) -> Option<Arrival> {
     let deadline = tokio::time::Instant::now() + accept.stranger_patience;
-    if let Err(error) = tcp.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-    }
     let Some(tls) = &accept.tls else {
         return Some(Arrival {
             stream: Stream::Plain(tcp),

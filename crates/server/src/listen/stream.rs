@@ -53,10 +53,11 @@ impl Stream {
         }
     }
 
-    /// Waits until the peer has said something, or closed. Of a WebSocket this is not asked: it begins with something said.
-    pub(crate) async fn spoken(&mut self) -> io::Result<()> {
+    /// Waits until what the peer has said is enough, or it has closed. Over plain TCP anything is enough. Of a WebSocket this is not
+    /// asked: it begins with something said.
+    pub(crate) async fn said(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> io::Result<()> {
         match self {
-            Self::Tls(stream) => stream.spoken().await,
+            Self::Tls(stream) => stream.said(is_enough).await,
             Self::Plain(stream) => stream.readable().await,
             #[cfg(test)]
             Self::Memory(_) => Ok(()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hub::access::{Authenticated, Credential, Reason, Refusal, Subject, Usage};
-use hub::bus::Address;
+use hub::bus::{Address, Moment};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::{Limit, Limits};
@@ -31,6 +31,8 @@ pub(super) struct Guest {
     pub(super) hub: Arc<Hub>,
     pub(super) proof: Arc<Authenticated>,
     pub(super) address: Address,
+    /// Before the proof: a change of the identity that the proof does not know of sends mail after it.
+    pub(super) proven: Moment,
     pub(super) origin: Origin,
     pub(super) model_id: Option<Arc<str>>,
     /// Subscriptions of its session, and whether they are to be kept.
@@ -110,6 +112,8 @@ struct Admitted {
     session: Session,
     hub: Arc<Hub>,
     proof: Authenticated,
+    address: Address,
+    proven: Moment,
     model_id: Option<Arc<str>>,
     subscriptions: SubscriptionSet,
     persistent: bool,
@@ -120,16 +124,13 @@ struct Admitted {
 impl Admitted {
     fn into_guest(self, mut stream: Stream, origin: Origin) -> Guest {
         stream.lift_stranger_limit();
-        let address = Address {
-            hub: self.hub.name().clone(),
-            identity: self.proof.identity().clone(),
-        };
         Guest {
             stream,
             session: self.session,
             hub: self.hub,
             proof: Arc::new(self.proof),
-            address,
+            address: self.address,
+            proven: self.proven,
             origin,
             model_id: self.model_id,
             subscriptions: self.subscriptions,
@@ -141,11 +142,10 @@ impl Admitted {
 }
 
 async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Admitted, Box<TurnedAway>> {
-    let certificates = stream.peer_certificates();
-    let server_name = stream.server_name().map(str::to_owned);
     let mut session = Session::new(Arc::clone(&app.mqtt_limits), app.clock.elapsed());
     let mut input = Vec::new();
     let length = read_connect(stream, &mut session, app, &mut input).await?;
+    let certificates = stream.peer_certificates();
     let (packet, rest) = input.split_at(length);
     let Ok(Some((mqtt::packet::Packet::Connect(connect), _))) =
         mqtt::packet::Packet::parse(packet, CONNECT_BYTES_MAX)
@@ -161,13 +161,18 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         identity,
         model_id,
-    } = identify(&connect, server_name.as_deref(), origin, app)?;
+    } = identify(&connect, stream.server_name(), origin, app)?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
     let credential = Credential::sas(token).with_certificates(&certificates);
+    let address = Address {
+        hub: hub.name().clone(),
+        identity,
+    };
+    let proven = app.bus.moment(&address);
     let decision = hub
         .gate()
-        .authenticate_device(&identity, &credential, Usage::Connection)
+        .authenticate_device(&address.identity, &credential, Usage::Connection)
         .await;
     let proof = decision.map_err(|refusal| TurnedAway::refused(&refusal))?;
     let stored = session_of(&connect, &proof, app).await?;
@@ -175,14 +180,17 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     session
         .command(&mut answer)
         .accept(stored.is_some(), connect.keep_alive_secs, will);
+    let subscriptions = stored
+        .map(|stored| SubscriptionSet::from_stored(&stored, &address.identity))
+        .unwrap_or_default();
     Ok(Admitted {
         session,
         hub,
         proof,
+        address,
+        proven,
         model_id,
-        subscriptions: stored
-            .map(|stored| SubscriptionSet::from_stored(&stored, &identity))
-            .unwrap_or_default(),
+        subscriptions,
         persistent: !connect.clean_session,
         rest: rest.to_vec(),
         answer,

@@ -102,13 +102,15 @@ struct Connection {
 }
 
 impl Connection {
-    /// Takes the identity's place, checks once more that nothing changed meanwhile, and sends the answer.
+    /// Takes the identity's place, checks once more if something may have changed meanwhile, and sends the answer.
     async fn settle(mut guest: Guest, draining: Draining, app: &Arc<App>) -> Option<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let peer: Arc<str> = guest.origin.peer.to_string().into();
         let inbox: Arc<dyn hub::bus::Inbox> = Arc::<Mailbox>::clone(&mailbox);
         let claim = app.bus.claim(&guest.address, peer, inbox).await;
-        if let Err(refusal) = guest.hub.gate().recheck(&guest.proof).await {
+        if claim.may_have_missed(guest.proven)
+            && let Err(refusal) = guest.hub.gate().recheck(&guest.proof).await
+        {
             app.bus.release(&guest.address, claim);
             app.records
                 .leave(guest.origin, crate::refusal::outcome_of(&refusal));
