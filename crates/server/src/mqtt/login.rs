@@ -33,6 +33,8 @@ pub(super) struct Guest {
     pub(super) address: Address,
     pub(super) origin: Origin,
     pub(super) model_id: Option<Arc<str>>,
+    /// Whether its user name had an API version, which requests for the twin ask for.
+    pub(super) has_api_version: bool,
     /// Subscriptions of its session, and whether they are to be kept.
     pub(super) subscriptions: SubscriptionSet,
     pub(super) persistent: bool,
@@ -111,6 +113,7 @@ struct Admitted {
     hub: Arc<Hub>,
     proof: Authenticated,
     model_id: Option<Arc<str>>,
+    has_api_version: bool,
     subscriptions: SubscriptionSet,
     persistent: bool,
     rest: Vec<u8>,
@@ -132,6 +135,7 @@ impl Admitted {
             address,
             origin,
             model_id: self.model_id,
+            has_api_version: self.has_api_version,
             subscriptions: self.subscriptions,
             persistent: self.persistent,
             rest: self.rest,
@@ -161,6 +165,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         identity,
         model_id,
+        has_api_version,
     } = identify(&connect, server_name.as_deref(), origin, app)?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
@@ -180,6 +185,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         proof,
         model_id,
+        has_api_version,
         subscriptions: stored
             .map(|stored| SubscriptionSet::from_stored(&stored, &identity))
             .unwrap_or_default(),
@@ -237,6 +243,7 @@ struct Claimed {
     hub: Arc<Hub>,
     identity: IdentityId,
     model_id: Option<Arc<str>>,
+    has_api_version: bool,
 }
 
 /// Hub and identity of a CONNECT, as it claims them.
@@ -302,6 +309,7 @@ fn identify(
         hub,
         identity,
         model_id: username.model_id.as_deref().map(Into::into),
+        has_api_version: username.api_version.is_some(),
     })
 }
 
