@@ -15,7 +15,7 @@ use doubles::modules::{module, module_id};
 use doubles::{NOW_SECS, World, device, id, put};
 use futures_util::future::{join, join_all};
 use hub::BoxFuture;
-use hub::clock::Timestamp;
+use hub::clock::{Clock as _, Timestamp};
 use hub::error::{Code, Error};
 use hub::identity::{
     Authentication, Change, Companion, IfMatch, Live, Module, ModuleDraft, ModuleJson, Registry, Wanted, find,
@@ -109,6 +109,8 @@ async fn put_without_if_match_creates_and_with_it_updates() {
     assert_eq!(second.etag, first.etag.next());
     assert_eq!(second.generation, first.generation);
     assert_eq!(second.managed_by, None, "omitted managedBy clears it");
+    assert_eq!(first.authentication_updated, Timestamp::NEVER);
+    assert_eq!(second.authentication_updated, world.clock.now());
     assert_ne!(
         primary(&first),
         primary(&second),

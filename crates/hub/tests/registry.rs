@@ -134,6 +134,34 @@ async fn a_whole_document_can_be_sent_back() {
 }
 
 #[tokio::test]
+async fn the_age_of_a_credential_is_that_of_its_last_change() {
+    let world = World::new().await;
+    let set = |device: &Device| IdentityRef::Device(device).authentication_set();
+    let at = |secs| Timestamp::from_secs(NOW_SECS + secs);
+    let device = create(&world, "d1").await;
+    assert_eq!(
+        (set(&device), device.authentication_updated),
+        (at(0), Timestamp::NEVER)
+    );
+    let same = world.draft(&json(&device, &Live::default()), "d1");
+    let put = async |draft: &Draft| {
+        world.clock.advance(Duration::from_secs(5));
+        let registry = &world.registry;
+        registry
+            .put(&world.write, &id("d1"), draft, IfMatch::Any)
+            .await
+            .unwrap()
+    };
+    assert_eq!(set(&put(&same).await), at(0), "it was written as it was");
+    let changed = put(&Draft::default()).await;
+    assert_eq!(set(&changed), at(10), "new keys");
+    let same = world.draft(&json(&changed, &Live::default()), "d1");
+    put(&same).await;
+    let read = world.registry.get(&world.read, &id("d1")).await.unwrap();
+    assert_eq!(set(&read), at(10));
+}
+
+#[tokio::test]
 async fn bodies_are_checked() {
     let world = World::new().await;
     let long = format!(r#"{{"statusReason":"{}"}}"#, "x".repeat(129));

@@ -43,6 +43,8 @@ pub struct Device {
     pub status_updated: Timestamp,
     /// How it logs in.
     pub authentication: Authentication,
+    /// When that changed last; never, after creation.
+    pub authentication_updated: Timestamp,
     /// Edge device or leaf, and below which edge device.
     pub placement: Placement,
 }

@@ -48,6 +48,19 @@ impl IdentityRef<'_> {
             Self::Module(module) => &module.authentication,
         }
     }
+
+    /// Since when it logs in so: the last change, or else the creation.
+    pub fn authentication_set(&self) -> Timestamp {
+        let updated = match self {
+            Self::Device(device) => device.authentication_updated,
+            Self::Module(module) => module.authentication_updated,
+        };
+        if updated == Timestamp::NEVER {
+            self.generation().created()
+        } else {
+            updated
+        }
+    }
 }
 
 /// A registered identity and the version of its document.

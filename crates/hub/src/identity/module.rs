@@ -1,5 +1,7 @@
 //! A module identity (service-rest.md 4.1): a part of a device with credentials, a twin and a connection of its own.
 
+use crate::clock::Timestamp;
+
 use super::authentication::{Authentication, Wanted};
 use super::{DeviceId, Etag, GenerationId, IdentityId, ModuleId};
 
@@ -22,6 +24,8 @@ pub struct Module {
     pub etag: Etag,
     /// How it logs in.
     pub authentication: Authentication,
+    /// When that changed last; never, after creation.
+    pub authentication_updated: Timestamp,
     /// Who looks after it: free text, [`EDGE_RUNTIME`] for the modules of the edge runtime.
     pub managed_by: Option<String>,
 }

@@ -5,6 +5,7 @@
 //! Refused: a list of modules inside the device, because then every change of a module would be one of the device.
 
 use crate::access::proof::{ModuleCaller, right};
+use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
 use crate::store::{Collection, Document, Expect, Range, Version, Write};
@@ -195,6 +196,7 @@ impl Registry {
             generation: self.generations.next(self.clock.now()),
             etag: Etag::first(&*self.entropy),
             authentication: draft.authentication.realise(&*self.entropy),
+            authentication_updated: Timestamp::NEVER,
             managed_by: draft.managed_by.clone(),
         })
     }
@@ -205,12 +207,15 @@ impl Registry {
         } else {
             draft.managed_by.clone()
         };
+        let authentication = draft.authentication.realise(&*self.entropy);
+        let was = (&before.authentication, before.authentication_updated);
         Module {
             device: before.device.clone(),
             id: before.id.clone(),
             generation: before.generation,
             etag: before.etag.next(),
-            authentication: draft.authentication.realise(&*self.entropy),
+            authentication_updated: self.updated(was, &authentication),
+            authentication,
             managed_by,
         }
     }

@@ -22,7 +22,7 @@ use super::device::{Device, Draft};
 use super::generation::Generations;
 use super::placement::Placement;
 use super::statistics::{self, Statistics};
-use super::{DeviceId, Etag, IfMatch, Module, ModuleId, stored, stored_module};
+use super::{Authentication, DeviceId, Etag, IfMatch, Module, ModuleId, stored, stored_module};
 
 /// Keeps identities. One instance for the whole server; the hub comes with the caller's proof.
 pub struct Registry {
@@ -235,6 +235,7 @@ impl Registry {
             status_reason: draft.status_reason.clone(),
             status_updated: Timestamp::NEVER,
             authentication: draft.authentication.realise(&*self.entropy),
+            authentication_updated: Timestamp::NEVER,
             placement: Placement::of_new(id, generation, draft)?,
         })
     }
@@ -245,6 +246,8 @@ impl Registry {
         } else {
             self.clock.now()
         };
+        let authentication = draft.authentication.realise(&*self.entropy);
+        let was = (&before.authentication, before.authentication_updated);
         Ok(Device {
             id: before.id.clone(),
             generation: before.generation,
@@ -252,9 +255,20 @@ impl Registry {
             status: draft.status,
             status_reason: draft.status_reason.clone(),
             status_updated,
-            authentication: draft.authentication.realise(&*self.entropy),
+            authentication_updated: self.updated(was, &authentication),
+            authentication,
             placement: before.placement.changed(&before.id, draft)?,
         })
+    }
+
+    /// When credentials changed last that were written again, perhaps with others.
+    pub(super) fn updated(&self, was: (&Authentication, Timestamp), is: &Authentication) -> Timestamp {
+        let (before, updated) = was;
+        if is.is_same(before) {
+            updated
+        } else {
+            self.clock.now()
+        }
     }
 
     /// Everything that goes with a device's being written.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::StoreError;
 
 use super::module::Module;
-use super::stored::Credentials;
+use super::stored::{Credentials, micros, time};
 use super::{DeviceId, Etag, GenerationId, ModuleId};
 
 /// The version that is written.
@@ -25,6 +25,9 @@ struct Record<'a> {
     /// Managed by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     m: Option<String>,
+    /// Credentials updated, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    c: Option<i64>,
 }
 
 /// The document of a module.
@@ -35,6 +38,7 @@ pub(super) fn encode(module: &Module) -> Result<Vec<u8>, StoreError> {
         e: module.etag.counter(),
         a: Credentials::of(&module.authentication),
         m: module.managed_by.clone(),
+        c: micros(module.authentication_updated),
     };
     serde_json::to_vec(&record).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
@@ -58,6 +62,7 @@ pub(super) fn decode(device: &DeviceId, id: &ModuleId, body: &[u8]) -> Result<Mo
             .a
             .read()
             .ok_or_else(|| damaged("has unreadable credentials"))?,
+        authentication_updated: time(record.c),
         managed_by: record.m,
     })
 }
@@ -68,10 +73,11 @@ mod tests {
     use crate::identity::Authentication;
 
     /// Released format, version 1: must stay readable for ever.
-    const FIXTURES: [&str; 3] = [
+    const FIXTURES: [&str; 4] = [
         r#"{"v":1,"g":637612875240648717,"e":727894863,"a":{"k":["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]},"m":"ä \"b\""}"#,
         r#"{"v":1,"g":1,"e":0,"a":"none","m":"iotEdge"}"#,
         r#"{"v":1,"g":1,"e":4294967295,"a":"ca"}"#,
+        r#"{"v":1,"g":1,"e":0,"a":"ca","m":"me","c":1625690725000000}"#,
     ];
 
     fn ids() -> (DeviceId, ModuleId) {

@@ -3,6 +3,7 @@
 //! They come with a device's becoming an edge device and go with its becoming a leaf, in the same batch. Nobody else makes or
 //! deletes them; their device registers their credentials. So a device's being an edge device and its having them are one fact.
 
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::store::Version;
 use crate::tenancy::HubName;
@@ -38,6 +39,7 @@ impl Registry {
                 generation: self.generations.next(self.clock.now()),
                 etag: Etag::first(&*self.entropy),
                 authentication: Authentication::None,
+                authentication_updated: Timestamp::NEVER,
                 managed_by: Some(EDGE_RUNTIME.to_owned()),
             };
             batch.change_module(hub, None, Some(module))?;

@@ -28,6 +28,7 @@ impl Bench {
     fn new(module: Option<Module>) -> Self {
         let id = DeviceId::parse("d1").unwrap();
         let device = Device {
+            authentication_updated: Timestamp::NEVER,
             id: id.clone(),
             generation: GenerationId::from_ticks(637_612_875_239_479_543),
             etag: Etag::from_counter(612_044_513),
@@ -137,6 +138,7 @@ fn a_fresh_device_twin_reads_as_recorded() {
 #[test]
 fn a_fresh_module_twin_has_no_age_and_no_capabilities() {
     let bench = Bench::new(Some(Module {
+        authentication_updated: Timestamp::NEVER,
         device: DeviceId::parse("d1").unwrap(),
         id: ModuleId::parse("m1").unwrap(),
         generation: GenerationId::from_ticks(637_612_875_239_479_544),

@@ -47,6 +47,7 @@ async fn take(ledger: &Ledger, access: &Access) -> io::Result<()> {
             let path = format!("{PATH}/{lock}/abandon");
             back_end.ask(Method::POST, &path, None).await?
         } else {
+            ledger.settling(&ids);
             back_end
                 .ask(Method::DELETE, &format!("{PATH}/{lock}"), None)
                 .await?

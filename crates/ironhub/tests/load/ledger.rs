@@ -44,8 +44,17 @@ struct Fate {
     delivered_in: Option<u64>,
     // Its feedback was seen, so its completion is durable.
     is_completed: bool,
-    // The batch of its feedback is completed.
-    is_settled: bool,
+    // Whether the batch of its feedback is completed.
+    settled: Settled,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    #[default]
+    No,
+    /// That was asked for, and the server killed before it answered.
+    Perhaps,
+    Yes,
 }
 
 #[derive(Default)]
@@ -135,8 +144,9 @@ impl Ledger {
                 fate.delivered_in.is_some(),
                 "{id} is a success without a delivery"
             );
-            assert!(
-                !fate.is_settled,
+            assert_ne!(
+                fate.settled,
+                Settled::Yes,
                 "feedback of {id} came again though it is settled"
             );
             if std::mem::replace(&mut fate.is_completed, true) {
@@ -145,18 +155,21 @@ impl Ledger {
         }
     }
 
-    /// The batch with the feedback of these commands is completed.
-    pub(super) fn settled(&self, ids: &[CommandId]) {
-        let mut state = self.lock();
-        for id in ids {
-            state.fate(id).is_settled = true;
-        }
+    /// The batch with the feedback of these commands is about to be completed.
+    pub(super) fn settling(&self, ids: &[CommandId]) {
+        self.set_settled(ids, Settled::Perhaps);
     }
 
-    /// A command that was accepted or delivered and whose feedback is not settled.
+    /// It is completed.
+    pub(super) fn settled(&self, ids: &[CommandId]) {
+        self.set_settled(ids, Settled::Yes);
+    }
+
+    /// A command that was accepted or delivered and whose feedback nobody began to settle.
     pub(super) fn unsettled(&self) -> Option<String> {
         let state = self.lock();
-        let is_open = |fate: &Fate| (fate.is_accepted || fate.delivered_in.is_some()) && !fate.is_settled;
+        let is_open =
+            |fate: &Fate| (fate.is_accepted || fate.delivered_in.is_some()) && fate.settled == Settled::No;
         let open = state.commands.iter().find(|(_, fate)| is_open(fate));
         open.map(|(id, fate)| format!("{id}: {fate:?}"))
     }
@@ -174,6 +187,13 @@ impl Ledger {
             count(|fate| fate.is_completed),
             state.told_again
         )
+    }
+
+    fn set_settled(&self, ids: &[CommandId], settled: Settled) {
+        let mut state = self.lock();
+        for id in ids {
+            state.fate(id).settled = settled;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -10,7 +10,7 @@ use hub::access::right::{RegistryRead, ServiceConnect};
 use hub::bus::Address;
 use hub::clock::Timestamp;
 use hub::error::Error;
-use hub::identity::{Authentication, Found, GenerationId, IdentityId, Live, ModuleId, Thumbprint};
+use hub::identity::{Authentication, Found, IdentityId, Live, ModuleId, Thumbprint};
 use hub::presence::Presence;
 use hub::records::{Filter, Kind, Record};
 use hub::twins::TwinJson;
@@ -103,7 +103,7 @@ fn identity_json(found: &Found) -> Value {
         "statusUpdated": (updated != Timestamp::NEVER).then_some(updated),
         "etag": identity.etag().to_string(),
         "generationId": identity.generation().to_string(),
-        "created": created(identity.generation()),
+        "created": identity.generation().created(),
         "managedBy": found.module.as_ref().and_then(|module| module.managed_by.as_deref()),
         "isEdge": found.device.placement.is_edge(),
     })
@@ -122,7 +122,7 @@ fn credential(found: &Found) -> Value {
     json!({
         "type": identity.authentication().type_name(),
         "thumbprints": thumbprints,
-        "set": created(identity.generation()),
+        "set": identity.authentication_set(),
     })
 }
 
@@ -174,23 +174,4 @@ fn records(call: &Call, id: &IdentityId) -> impl Iterator<Item = Arc<Record>> {
     kept.into_iter()
         .rev()
         .filter(move |record| record.origin.module.as_deref() == module.as_ref().map(ModuleId::as_str))
-}
-
-/// A generation is the time of the creation in .NET ticks (service-rest.md 4.1).
-fn created(generation: GenerationId) -> Timestamp {
-    let ticks = generation
-        .as_ticks()
-        .saturating_sub(Timestamp::from_micros(0).as_ticks());
-    Timestamp::from_micros(ticks.div_euclid(10))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_generation_tells_when_it_began() {
-        let time: Timestamp = "2021-07-07T20:45:24.064871Z".parse().unwrap();
-        assert_eq!(created(GenerationId::from_ticks(time.as_ticks() + 7)), time);
-    }
 }

@@ -35,6 +35,8 @@ pub(super) struct Guest {
     pub(super) proven: Moment,
     pub(super) origin: Origin,
     pub(super) model_id: Option<Arc<str>>,
+    /// Whether its user name had an API version, which requests for the twin ask for.
+    pub(super) has_api_version: bool,
     /// Subscriptions of its session, and whether they are to be kept.
     pub(super) subscriptions: SubscriptionSet,
     pub(super) persistent: bool,
@@ -115,6 +117,7 @@ struct Admitted {
     address: Address,
     proven: Moment,
     model_id: Option<Arc<str>>,
+    has_api_version: bool,
     subscriptions: SubscriptionSet,
     persistent: bool,
     rest: Vec<u8>,
@@ -133,6 +136,7 @@ impl Admitted {
             proven: self.proven,
             origin,
             model_id: self.model_id,
+            has_api_version: self.has_api_version,
             subscriptions: self.subscriptions,
             persistent: self.persistent,
             rest: self.rest,
@@ -161,6 +165,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         identity,
         model_id,
+        has_api_version,
     } = identify(&connect, stream.server_name(), origin, app)?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
@@ -190,6 +195,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         address,
         proven,
         model_id,
+        has_api_version,
         subscriptions,
         persistent: !connect.clean_session,
         rest: rest.to_vec(),
@@ -245,6 +251,7 @@ struct Claimed {
     hub: Arc<Hub>,
     identity: IdentityId,
     model_id: Option<Arc<str>>,
+    has_api_version: bool,
 }
 
 /// Hub and identity of a CONNECT, as it claims them.
@@ -310,6 +317,7 @@ fn identify(
         hub,
         identity,
         model_id: username.model_id.as_deref().map(Into::into),
+        has_api_version: username.api_version.is_some(),
     })
 }
 

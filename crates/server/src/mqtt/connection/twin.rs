@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hub::BoxFuture;
-use hub::error::Error;
+use hub::error::{Code, Error};
 use mqtt::packet::{Publish, QoS};
 
 use super::Connection;
@@ -83,8 +83,19 @@ impl Connection {
         qos: QoS,
         answered: impl Future<Output = Result<Answer, Error>> + Send + 'static,
     ) {
+        // A client without an API version has telemetry alone (device-mqtt-https.md 3.2, 8.3). The body of the answer is not
+        // confirmed; this is the error of HTTPS.
+        let answered: BoxFuture<'static, _> = if self.guest.has_api_version {
+            Box::pin(answered)
+        } else {
+            let missing = "The user name of the CONNECT packet has no api-version";
+            Box::pin(std::future::ready(Err(Error::peer(
+                Code::InvalidProtocolVersion,
+                missing,
+            ))))
+        };
         self.conversation().twin = Some(TwinRequest {
-            answered: Box::pin(answered),
+            answered,
             request_id: request_id.to_owned(),
             qos,
             has_begun: false,

@@ -46,6 +46,12 @@ impl Bench {
 
     /// The same through a pipe that holds so many bytes.
     pub(super) async fn connect_through(&self, clean: bool, pipe_bytes: usize) -> Device {
+        self.connect_as("d/?api-version=2021-04-12", clean, pipe_bytes)
+            .await
+    }
+
+    /// The same with what follows the host in its user name.
+    pub(super) async fn connect_as(&self, name: &str, clean: bool, pipe_bytes: usize) -> Device {
         let (near, far) = tokio::io::duplex(pipe_bytes);
         let arrival = Arrival {
             stream: Stream::Memory(far),
@@ -69,7 +75,7 @@ impl Bench {
                 clean_session: clean,
                 keep_alive_secs: 60,
                 will: None,
-                username: Some(&format!("{HOST}/d/?api-version=2021-04-12")),
+                username: Some(&format!("{HOST}/{name}")),
                 password: Some(token.as_bytes()),
             }))
             .await;

@@ -63,6 +63,26 @@ async fn without_a_subscription_there_is_no_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_an_api_version_there_is_telemetry_and_no_twin() {
+    let bench = Bench::new().await;
+    let mut device = bench.connect_as("d", true, 1 << 20).await;
+    assert_eq!(device.next().await, "CONNACK false 0");
+    device.subscribe("$iothub/twin/res/#", QoS::AtLeastOnce).await;
+    device.publish(1, "devices/d/messages/events/", b"a").await;
+    assert_eq!(device.next().await, "PUBACK 1");
+    for request in ["GET", "PATCH/properties/reported"] {
+        let topic = format!("$iothub/twin/{request}/?$rid=1");
+        device.publish(2, &topic, b"{\"a\":1}").await;
+        assert_eq!(device.next().await, "PUBACK 2");
+        let answer = device.next().await;
+        assert!(
+            answer.starts_with("0 $iothub/twin/res/400/?$rid=1 {\"errorCode\":400001,"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn desired_properties_come_in_order_to_those_who_subscribed() {
     let bench = Bench::new().await;
     let mut device = bench.connect(false).await;
