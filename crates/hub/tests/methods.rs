@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub::BoxFuture;
 use hub::access::{Authorized, right};
-use hub::bus::{Address, Bus, Claim, Inbox, Mail};
+use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::error::{Code, Error};
 use hub::identity::{IdentityId, ModuleId};
 use hub::methods::{Invocation, MethodAnswer, MethodCall, Methods, Undelivered};
@@ -25,12 +25,17 @@ use doubles::{DEVICE, World, device, id, world};
 struct Holders(Mutex<HashMap<Address, Arc<dyn Inbox>>>);
 
 impl Bus for Holders {
+    fn moment(&self, _: &Address) -> Moment {
+        Moment(0)
+    }
+
     fn claim<'a>(&'a self, address: &'a Address, _: Arc<str>, inbox: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         self.0.lock().unwrap().insert(address.clone(), inbox);
         Box::pin(async {
             Claim {
                 number: 1,
                 displaced: false,
+                moment: Moment(0),
             }
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hub::BoxFuture;
 use hub::access::{Authenticated, Authorized, Credential, Usage, right, sas};
-use hub::bus::{Address, Bus, Claim, Inbox, Mail};
+use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{Clock, ManualClock, Timestamp};
 use hub::commands::{Ack, Command, CommandId, Commands, Delivery, Feedback, LockToken, Settlement};
 use hub::entropy::Entropy;
@@ -117,11 +117,16 @@ impl MailBus {
 }
 
 impl Bus for MailBus {
+    fn moment(&self, _: &Address) -> Moment {
+        Moment(0)
+    }
+
     fn claim<'a>(&'a self, _: &'a Address, _: Arc<str>, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         Box::pin(async {
             Claim {
                 number: 1,
                 displaced: false,
+                moment: Moment(0),
             }
         })
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
 use hub::access::{Authenticated, Authorized, Credential, Usage, right};
-use hub::bus::{Address, Bus, Claim, Inbox, Mail};
+use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::Timestamp;
 use hub::events::{EventSources, Events, Notice};
 use hub::identity::{Draft, IdentityId, IfMatch, Registry};
@@ -31,6 +31,10 @@ impl DesiredBus {
 }
 
 impl Bus for DesiredBus {
+    fn moment(&self, _: &Address) -> Moment {
+        Moment(0)
+    }
+
     fn claim<'a>(&'a self, _: &'a Address, _: Arc<str>, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         unimplemented!("nobody connects")
     }
