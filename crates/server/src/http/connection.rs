@@ -99,7 +99,7 @@ async fn serve_http(mut arrival: Arrival, app: Arc<App>) -> Option<(Arrival, Car
         () = arrival.draining.begun() => return None,
     };
     let ended = match said {
-        Ok(()) => serve_requests(arrival, &app).await,
+        Ok(()) => Box::pin(serve_requests(arrival, &app)).await,
         Err(outcome) => Err(outcome),
     };
     ended.unwrap_or_else(|outcome| {
