@@ -32,7 +32,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use failure::Failure;
-use plan::{Plan, Sizes};
+use plan::{Part, Plan, Sizes};
 
 /// Measures Ironhub beside mosquitto.
 #[derive(Debug, Parser)]
@@ -51,6 +51,9 @@ struct Arguments {
     /// One short round of everything: whether it works, not how fast
     #[arg(long)]
     quick: bool,
+    /// Measure only this part, after the empty servers; may be given several times
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
     /// Also fill a registry and measure it
     #[arg(long)]
     registry: bool,
@@ -102,6 +105,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     let plan = Plan {
         program: (!arguments.peer_only).then(|| arguments.ironhub.clone()),
         folder: folder.path().to_owned(),
+        only: arguments.only.clone(),
         sizes,
     };
     Ok(plan.run()?.table())

@@ -18,6 +18,21 @@ use crate::subject::Ironhub;
 /// A server that a round has left gets so long to clean up before the next one is measured.
 const PAUSE: Duration = Duration::from_millis(1_500);
 
+/// A part of a run that may be measured without the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Memory of idle connections
+    Idle,
+    /// Full load
+    Load,
+    /// Paced load
+    Paced,
+    /// Connects
+    Connects,
+    /// Storm of connects
+    Storm,
+}
+
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub(crate) struct Sizes {
@@ -39,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) program: Option<PathBuf>,
     /// For all files.
     pub(crate) folder: PathBuf,
+    /// The parts of it; none are all.
+    pub(crate) only: Vec<Part>,
     /// How much.
     pub(crate) sizes: Sizes,
 }
@@ -55,7 +72,9 @@ impl Plan {
         let mut report = Report::default();
         let tls = self.prepare()?;
         self.measure_empty(&tls, &mut report)?;
-        self.measure_idle(&tls, &mut report)?;
+        if self.has(Part::Idle) {
+            self.measure_idle(&tls, &mut report)?;
+        }
         self.measure_work(&tls, &mut report)?;
         if let (Some(program), Some(count)) = (&self.program, self.sizes.registry_devices) {
             eprintln!("registry");
@@ -63,6 +82,15 @@ impl Plan {
             registry::measure(program, &self.folder, sizes, &runtime(2)?, &mut report)?;
         }
         Ok(report)
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// The rounds of a part: none when it is left out.
+    fn rounds(&self, part: Part) -> std::ops::Range<usize> {
+        0..if self.has(part) { self.sizes.rounds } else { 0 }
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -124,7 +152,7 @@ impl Plan {
     fn measure_work(&self, tls: &TlsFiles, report: &mut Report) -> Result<(), Failure> {
         let pair = self.start(tls)?;
         let window = self.sizes.window;
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Load) {
             eprintln!("full load, round {}", round + 1);
             for running in pair.in_turn(round) {
                 // One thread sends: the server has the other core for itself.
@@ -132,18 +160,18 @@ impl Plan {
                 std::thread::sleep(PAUSE);
             }
         }
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Paced) {
             eprintln!("paced load, round {}", round + 1);
             for running in pair.in_turn(round) {
                 runtime(1)?.block_on(paced::measure(running, window, report))?;
                 std::thread::sleep(PAUSE);
             }
         }
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Connects) {
             eprintln!("connects, round {}", round + 1);
             self.measure_connects(&pair, round, report)?;
         }
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Storm) {
             eprintln!("storm, round {}", round + 1);
             for running in pair.in_turn(round) {
                 runtime(2)?.block_on(storm::measure(running, self.sizes.storm_connections, report))?;
