@@ -1,13 +1,17 @@
 //! What is measured of Ironhub alone, because the peer has no such thing: each part on a hub and a data folder of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::devices;
 use crate::failure::Failure;
 use crate::metric::Metric;
 use crate::plan::{PAUSE, Part, Sizes, runtime};
 use crate::report::Report;
-use crate::rounds::{DEVICES, commands, desired, methods, reader, reported, subscribed};
+use crate::rounds::{
+    DEVICES, amqp_load, commands, desired, https_load, load, methods, multiplexed, reader, reported,
+    subscribed,
+};
 use crate::subject::{Ironhub, NAME};
 
 /// The program, and where its data folders are made.
@@ -28,6 +32,8 @@ impl Alone<'_> {
             Part::Methods | Part::Reported | Part::Desired => self.measure_conversation(part, report),
             Part::Commands => self.measure_commands(report),
             Part::Reader => self.measure_reader(report),
+            Part::Transports => self.measure_transports(report),
+            Part::Multiplexed => self.measure_multiplexed(report),
             Part::Idle | Part::Load | Part::Paced | Part::Connects | Part::Storm => Ok(()),
         }
     }
@@ -97,6 +103,43 @@ impl Alone<'_> {
         hub.running.stop()
     }
 
+    /// One transport after the other on one server, so that each message meets the same disk and the same registry.
+    fn measure_transports(&self, report: &mut Report) -> Result<(), Failure> {
+        let data_dir = self.data_dir("transports");
+        self.create(&data_dir, DEVICES)?;
+        let hub = Arc::new(Ironhub::start(self.program, &data_dir)?);
+        let time = self.sizes.window;
+        for round in 0..self.sizes.rounds {
+            eprintln!("transports, round {}", round + 1);
+            let metrics = |rate, cpu| load::Metrics { rate, cpu };
+            let mqtt = metrics(Metric::MqttRate, Metric::MqttCpu);
+            let mqtt = runtime(1)?.block_on(load::measure(&hub.running, time, mqtt, report))?;
+            std::thread::sleep(PAUSE);
+            let amqp = metrics(Metric::AmqpRate, Metric::AmqpCpu);
+            let amqp = runtime(1)?.block_on(amqp_load::measure(&hub, time, amqp, report))?;
+            report.record(NAME, Metric::AmqpByMqtt, amqp / mqtt);
+            std::thread::sleep(PAUSE);
+            let https = metrics(Metric::HttpsRate, Metric::HttpsCpu);
+            let https = runtime(1)?.block_on(https_load::measure(&hub, time, https, report))?;
+            report.record(NAME, Metric::HttpsByMqtt, https / mqtt);
+            std::thread::sleep(PAUSE);
+        }
+        stop(hub)
+    }
+
+    fn measure_multiplexed(&self, report: &mut Report) -> Result<(), Failure> {
+        let data_dir = self.data_dir("multiplexed");
+        self.create(&data_dir, usize::from(multiplexed::DEVICES))?;
+        for round in 0..self.sizes.rounds {
+            eprintln!("multiplexed devices, round {}", round + 1);
+            let hub = Arc::new(Ironhub::start(self.program, &data_dir)?);
+            std::thread::sleep(PAUSE);
+            runtime(2)?.block_on(multiplexed::measure(&hub, report))?;
+            stop(hub)?;
+        }
+        Ok(())
+    }
+
     fn data_dir(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -106,5 +149,13 @@ impl Alone<'_> {
         let hub = Ironhub::start(self.program, data_dir)?;
         runtime(2)?.block_on(devices::create(&hub.service, count))?;
         hub.running.stop()
+    }
+}
+
+/// The runtime of a round has ended, and its clients with it.
+fn stop(hub: Arc<Ironhub>) -> Result<(), Failure> {
+    match Arc::into_inner(hub) {
+        Some(hub) => hub.running.stop(),
+        None => Err(Failure::Environment("a client is left over".to_owned())),
     }
 }

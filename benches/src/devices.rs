@@ -37,6 +37,16 @@ pub(crate) fn commands(device: usize) -> String {
     format!("devices/{}/messages/devicebound/#", id(device))
 }
 
+/// Where it sends telemetry over AMQP and HTTPS.
+pub(crate) fn events_address(device: usize) -> String {
+    format!("/devices/{}/messages/events", id(device))
+}
+
+/// Where it takes commands over AMQP.
+pub(crate) fn commands_address(device: usize) -> String {
+    format!("/devices/{}/messages/devicebound", id(device))
+}
+
 /// A token that it makes with its own key.
 pub(crate) fn token(host: &str, device: usize, expiry_epoch_secs: u64) -> String {
     let resource = format!("{host}/devices/{}", id(device));

@@ -114,6 +114,26 @@ metrics! {
     ReaderRate "reader: messages" "1/s" 0 { at_least: 300_000.0 };
     /// Processor time of one.
     ReaderCpu "reader: CPU a message" "us" 2 { at_most: 2.0 };
+    /// Acknowledged messages in a second under full load over MQTT, in the run of the next ones.
+    MqttRate "MQTT: acknowledged" "msg/s" 0 {};
+    /// Processor time of a million of them.
+    MqttCpu "MQTT: CPU per million" "s" 2 {};
+    /// The same over AMQP.
+    AmqpRate "AMQP: acknowledged" "msg/s" 0 {};
+    /// Processor time of a million of them.
+    AmqpCpu "AMQP: CPU per million" "s" 2 {};
+    /// By that over MQTT.
+    AmqpByMqtt "AMQP by MQTT: CPU" "ratio" 2 { at_most: 1.3 };
+    /// The same over HTTPS, one message under way on each connection.
+    HttpsRate "HTTPS: acknowledged" "msg/s" 0 {};
+    /// Processor time of a million of them.
+    HttpsCpu "HTTPS: CPU per million" "s" 2 {};
+    /// By that over MQTT.
+    HttpsByMqtt "HTTPS by MQTT: CPU" "ratio" 2 {};
+    /// Resident memory of a device that shares an AMQP connection to send.
+    MultiplexedKib "multiplexed: memory a device" "KiB" 2 { at_most: 3.0 };
+    /// The same with a link for commands.
+    MultiplexedCommandsKib "multiplexed: with commands" "KiB" 2 {};
     /// Start to ready, with a small registry.
     SmallStartMillis "small registry: start to ready" "ms" 1 {};
     /// Start to ready, with a large registry.

@@ -45,6 +45,10 @@ pub(crate) enum Part {
     Commands,
     /// Reader of the built-in endpoint
     Reader,
+    /// Telemetry over AMQP and HTTPS beside that over MQTT
+    Transports,
+    /// Memory of devices that share AMQP connections
+    Multiplexed,
 }
 
 impl Part {
@@ -202,7 +206,11 @@ impl Plan {
             eprintln!("full load, round {}", round + 1);
             for running in pair.in_turn(round) {
                 // One thread sends: the server has the other core for itself.
-                runtime(1)?.block_on(load::measure(running, window, report))?;
+                let metrics = load::Metrics {
+                    rate: Metric::LoadRate,
+                    cpu: Metric::LoadCpu,
+                };
+                runtime(1)?.block_on(load::measure(running, window, metrics, report))?;
                 std::thread::sleep(PAUSE);
             }
         }

@@ -47,8 +47,13 @@ pub(crate) struct ServiceConnection {
 }
 
 impl Service {
-    /// Opens a connection. Its task ends with it.
+    /// Opens a connection of the owner.
     pub(crate) async fn connect(&self) -> Result<ServiceConnection, Failure> {
+        self.connect_as(self.token.clone()).await
+    }
+
+    /// Opens a connection with another token. Its task ends with it.
+    pub(crate) async fn connect_as(&self, token: String) -> Result<ServiceConnection, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("HTTPS: {error}"));
         let socket = TcpStream::connect(self.address)
             .await
@@ -66,7 +71,7 @@ impl Service {
         Ok(ServiceConnection {
             sender,
             host: self.host.clone(),
-            token: self.token.clone(),
+            token,
         })
     }
 }

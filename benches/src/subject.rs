@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::certificate::TlsFiles;
 use crate::clock;
+use crate::devices;
 use crate::endpoint::{self, Credentials, Endpoint};
 use crate::failure::Failure;
 use crate::process::Process;
@@ -89,6 +90,16 @@ impl Ironhub {
             expiry_epoch_secs: clock::epoch_secs() + TOKEN_SECS,
         };
         self.running.endpoint().with_credentials(credentials)
+    }
+
+    /// Audience and token of a device with its own key.
+    pub(crate) fn device_token(&self, device: usize) -> (String, String) {
+        let host = &self.service.host;
+        let audience = format!("{host}/devices/{}", devices::id(device));
+        (
+            audience,
+            devices::token(host, device, clock::epoch_secs() + TOKEN_SECS),
+        )
     }
 }
 

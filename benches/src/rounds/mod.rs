@@ -1,12 +1,15 @@
 //! The measurements: each puts one server under one kind of load and records what it cost.
 
+pub(crate) mod amqp_load;
 pub(crate) mod commands;
 pub(crate) mod connects;
 pub(crate) mod desired;
 mod disk;
+pub(crate) mod https_load;
 pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod methods;
+pub(crate) mod multiplexed;
 mod pace;
 pub(crate) mod paced;
 pub(crate) mod reader;
