@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::alone::Alone;
 use crate::certificate::{self, TlsFiles};
 use crate::devices;
 use crate::failure::Failure;
@@ -16,7 +18,7 @@ use crate::running::Running;
 use crate::subject::Ironhub;
 
 /// A server that a round has left gets so long to clean up before the next one is measured.
-const PAUSE: Duration = Duration::from_millis(1_500);
+pub(crate) const PAUSE: Duration = Duration::from_millis(1_500);
 
 /// A part of a run that may be measured without the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +33,32 @@ pub(crate) enum Part {
     Connects,
     /// Storm of connects
     Storm,
+    /// Memory of connections that have subscribed to everything
+    Subscribed,
+    /// Direct methods
+    Methods,
+    /// Reported properties
+    Reported,
+    /// Desired properties
+    Desired,
+    /// Commands that wait
+    Commands,
+    /// Reader of the built-in endpoint
+    Reader,
+    /// Telemetry over AMQP and HTTPS beside that over MQTT
+    Transports,
+    /// Memory of devices that share AMQP connections
+    Multiplexed,
+}
+
+impl Part {
+    /// Whether the peer is measured beside it.
+    fn has_peer(self) -> bool {
+        matches!(
+            self,
+            Self::Idle | Self::Load | Self::Paced | Self::Connects | Self::Storm
+        )
+    }
 }
 
 /// How much is measured.
@@ -44,6 +72,10 @@ pub(crate) struct Sizes {
     pub(crate) idle_connections: usize,
     /// Clients of a storm.
     pub(crate) storm_connections: usize,
+    /// Devices with full command queues.
+    pub(crate) queue_devices: usize,
+    /// Messages that a reader takes.
+    pub(crate) reader_messages: usize,
     /// Devices of the large registry, when it is measured.
     pub(crate) registry_devices: Option<usize>,
 }
@@ -70,18 +102,36 @@ impl Plan {
     /// Runs everything.
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         let mut report = Report::default();
-        let tls = self.prepare()?;
-        self.measure_empty(&tls, &mut report)?;
-        if self.has(Part::Idle) {
-            self.measure_idle(&tls, &mut report)?;
+        if self.only.is_empty() || self.only.iter().any(|part| part.has_peer()) {
+            self.measure_beside_peer(&mut report)?;
         }
-        self.measure_work(&tls, &mut report)?;
+        if let Some(program) = &self.program {
+            let alone = Alone {
+                program,
+                folder: &self.folder,
+                sizes: &self.sizes,
+            };
+            for part in Part::value_variants() {
+                if self.has(*part) {
+                    alone.measure(*part, &mut report)?;
+                }
+            }
+        }
         if let (Some(program), Some(count)) = (&self.program, self.sizes.registry_devices) {
             eprintln!("registry");
             let sizes = (count, self.sizes.rounds);
             registry::measure(program, &self.folder, sizes, &runtime(2)?, &mut report)?;
         }
         Ok(report)
+    }
+
+    fn measure_beside_peer(&self, report: &mut Report) -> Result<(), Failure> {
+        let tls = self.prepare()?;
+        self.measure_empty(&tls, report)?;
+        if self.has(Part::Idle) {
+            self.measure_idle(&tls, report)?;
+        }
+        self.measure_work(&tls, report)
     }
 
     fn has(&self, part: Part) -> bool {
@@ -156,7 +206,11 @@ impl Plan {
             eprintln!("full load, round {}", round + 1);
             for running in pair.in_turn(round) {
                 // One thread sends: the server has the other core for itself.
-                runtime(1)?.block_on(load::measure(running, window, report))?;
+                let metrics = load::Metrics {
+                    rate: Metric::LoadRate,
+                    cpu: Metric::LoadCpu,
+                };
+                runtime(1)?.block_on(load::measure(running, window, metrics, report))?;
                 std::thread::sleep(PAUSE);
             }
         }
@@ -233,7 +287,7 @@ impl Pair {
 }
 
 /// A runtime of its own for each measurement: its end closes whatever the measurement left open.
-fn runtime(threads: usize) -> Result<Runtime, Failure> {
+pub(crate) fn runtime(threads: usize) -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
