@@ -17,13 +17,19 @@ from pathlib import Path
 import pytest
 from azure.iot.hub import IoTHubRegistryManager
 
-import mqtt_wire
 import tokens
+from back_end import BackEnd, Commands
+from cut_line import CutLine
+from device_client import DeviceClient
 from event_readers import Tail
-from mqtt_wire import MqttPeer
-from subject import HOST, SDK_PORTS, Hub, SubjectFailure, binary
+from identities import Device
+from node_peer import NodePeer
+from proton_service import Door
+from subject import HOST, SDK_PORTS, TELEMETRY_ONLY, Hub, SubjectFailure, binary
 
 TAIL_GROUP = "conformance-tail"
+# Another address of the loopback interface, so that the line can have the port that the clients have compiled in.
+LINE = ("127.0.0.2", SDK_PORTS["mqtt"])
 NODE_TIMEOUT_SECS = 90
 NODE_SCRIPTS = Path(__file__).parent / "node"
 
@@ -38,7 +44,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """The shared server, with the one environment variable that gives `requests` its certificate authority."""
-    with Hub(tmp_path_factory.mktemp("hub") / "data", SDK_PORTS) as running:
+    with Hub(tmp_path_factory.mktemp("hub") / "data", SDK_PORTS, TELEMETRY_ONLY) as running:
         os.environ["REQUESTS_CA_BUNDLE"] = running.ca_file
         yield running
         assert running.is_running(), f"the server died during the run:\n{running.log_tail()}"
@@ -73,40 +79,6 @@ def tail(hub: Hub) -> Iterator[Tail]:
     running.close()
 
 
-@dataclass(frozen=True)
-class Device:
-    """A registered device and the ways to come in as it."""
-
-    hub: Hub
-    id: str
-    key: str
-    generation: str
-
-    @property
-    def user_name(self) -> str:
-        return f"{HOST}/{self.id}/?api-version=2021-04-12"
-
-    @property
-    def connection_string(self) -> str:
-        return self.hub.device_connection_string(self.id, self.key)
-
-    def token(self, expires_at: int | None = None) -> str:
-        return tokens.device_token(HOST, self.id, self.key, expires_at)
-
-    def peer(self) -> MqttPeer:
-        """A TLS connection that has said nothing yet."""
-        return MqttPeer(self.hub.port("mqtt"), self.hub.ca_file)
-
-    def connected(self, **options: object) -> MqttPeer:
-        peer = self.peer()
-        code, _ = peer.connect(self.id, self.user_name, self.token(), **options)
-        assert code == 0, f"{self.id} was refused with code {code}"
-        return peer
-
-    def topic(self, properties: str = "") -> str:
-        return mqtt_wire.telemetry_topic(self.id, properties)
-
-
 _numbers = itertools.count(1)
 
 
@@ -120,10 +92,58 @@ def register(hub: Hub, registry: IoTHubRegistryManager) -> Callable[..., Device]
     return create
 
 
+@pytest.fixture(scope="session")
+def register_module(registry: IoTHubRegistryManager) -> Callable[..., Device]:
+    def create(device: Device, name: str = "module") -> Device:
+        key = tokens.new_key()
+        identity = registry.create_module_with_sas(device.id, name, "conformance", key, tokens.new_key())
+        return Device(device.hub, device.id, key, identity.generation_id, name)
+
+    return create
+
+
 @pytest.fixture
 def device(request: pytest.FixtureRequest, register: Callable[..., Device]) -> Device:
     """A fresh device named after the case."""
     return register(re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-"))
+
+
+@pytest.fixture
+def module(device: Device, register_module: Callable[..., Device]) -> Device:
+    """A fresh module of that device."""
+    return register_module(device)
+
+
+@pytest.fixture(params=["device", "module"])
+def identity(request: pytest.FixtureRequest, device: Device) -> Device:
+    """The case runs as a device and as a module."""
+    return device if request.param == "device" else request.getfixturevalue("module")
+
+
+@pytest.fixture(params=["sync", "aio"])
+def client(request: pytest.FixtureRequest, hub: Hub, identity: Device) -> Iterator[DeviceClient]:
+    """`azure-iot-device` connected as the identity, through its synchronous and its asynchronous client."""
+    kind = "module" if identity.module else "device"
+    with DeviceClient(identity.connection_string, hub.ca_file, request.param, kind) as connected:
+        yield connected
+
+
+@pytest.fixture
+def back_end(identity: Device) -> BackEnd:
+    return identity.back_end()
+
+
+@pytest.fixture
+def commands(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """The AMQP half of the client asks `certifi` for the file of its certificate authorities, and takes no other."""
+    monkeypatch.setattr("certifi.where", lambda: hub.ca_file)
+    return Commands(IoTHubRegistryManager.from_connection_string(hub.service_connection_string()))
+
+
+@pytest.fixture(scope="session")
+def door(hub: Hub) -> Door:
+    """The service's side of AMQP for a peer that knows nothing of Azure."""
+    return Door.of(hub)
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +172,22 @@ def node(hub: Hub) -> Callable[..., object]:
 
 
 @pytest.fixture
+def node_service(hub: Hub) -> Iterator[NodePeer]:
+    """`azure-iothub` signed in as the back end."""
+    with NodePeer("service.js", hub.ca_file) as peer:
+        peer.call("open", connectionString=hub.service_connection_string())
+        yield peer
+
+
+@pytest.fixture
+def node_device(hub: Hub, identity: Device) -> Iterator[NodePeer]:
+    """`azure-iot-device` for Node connected as the identity."""
+    with NodePeer("device.js", hub.ca_file) as peer:
+        peer.call("open", connectionString=identity.connection_string, module=identity.module is not None)
+        yield peer
+
+
+@pytest.fixture
 def loopback_names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Stands in for a name service inside this process, so that a dotted name can be used unregistered."""
     original = socket.getaddrinfo
@@ -163,6 +199,19 @@ def loopback_names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     return use
+
+
+@pytest.fixture
+def line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[CutLine]:
+    """A line to the MQTT port that can be cut. Clients of this process that use the dotted host name go through it."""
+    original = socket.getaddrinfo
+
+    def getaddrinfo(host: object, *arguments: object, **options: object) -> object:
+        return original(LINE[0] if host == hub.dotted_name else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with CutLine(LINE, (HOST, hub.port("mqtt"))) as laid:
+        yield laid
 
 
 @dataclass(frozen=True)

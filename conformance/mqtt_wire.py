@@ -4,6 +4,8 @@ Client libraries hide what these tests are about: the CONNACK code, the order of
 Only what the cases need is here; it shares no code with the server.
 """
 
+import contextlib
+import json
 import socket
 import ssl
 import struct
@@ -27,6 +29,22 @@ class Packet:
     kind: int
     flags: int
     body: bytes
+
+
+@dataclass(frozen=True)
+class Publish:
+    """A PUBLISH of the server, taken apart. `packet_id` is 0 at QoS 0."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    packet_id: int
+    duplicate: bool
+    retained: bool
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.payload)
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,15 @@ def packet(kind: int, body: bytes = b"", flags: int = 0) -> bytes:
 def publish_packet(topic: str, payload: bytes, qos: int = 1, packet_id: int = 1, retain: bool = False) -> bytes:
     identifier = struct.pack(">H", packet_id) if qos else b""
     return packet(PUBLISH, text_field(topic) + identifier + payload, flags=qos << 1 | int(retain))
+
+
+def read_publish(found: Packet) -> Publish:
+    assert found.kind == PUBLISH, f"expected a PUBLISH, got {found}"
+    length = struct.unpack(">H", found.body[:2])[0]
+    topic, rest = found.body[2 : 2 + length].decode(), found.body[2 + length :]
+    qos = found.flags >> 1 & 3
+    packet_id = struct.unpack(">H", rest[:2])[0] if qos else 0
+    return Publish(topic, rest[2:] if qos else rest, qos, packet_id, bool(found.flags & 8), bool(found.flags & 1))
 
 
 def telemetry_topic(device: str, properties: str = "") -> str:
@@ -126,6 +153,23 @@ class MqttPeer:
         answer = self.read(PUBACK)
         assert answer.body == struct.pack(">H", packet_id), f"PUBACK for {answer.body.hex()}, sent {packet_id}"
 
+    def next_publish(self, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> Publish:
+        """The next packet, which has to be a PUBLISH."""
+        return read_publish(self.read(timeout_secs=timeout_secs))
+
+    def ask(self, topic: str, payload: bytes = b"") -> Publish:
+        """Sends at QoS 0 and reads the next packet, which has to be the answer."""
+        self.send(publish_packet(topic, payload, qos=0))
+        return self.next_publish()
+
+    def acknowledge(self, received: Publish) -> None:
+        self.send(packet(PUBACK, struct.pack(">H", received.packet_id)))
+
+    def nothing_arrives(self, for_secs: float = 1) -> None:
+        with contextlib.suppress(TimeoutError):
+            found = self.read(timeout_secs=for_secs)
+            raise AssertionError(f"expected silence, got {found}")
+
     def subscribe(self, *filters: tuple[str, int], packet_id: int = 1) -> list[int]:
         body = struct.pack(">H", packet_id) + b"".join(text_field(name) + bytes([qos]) for name, qos in filters)
         self.send(packet(SUBSCRIBE, body, flags=2))
@@ -141,6 +185,12 @@ class MqttPeer:
         self.send(packet(PINGREQ))
         assert self.read(PINGRESP).body == b""
 
+    def ping_past_publishes(self) -> None:
+        """As `ping`, with what the server was about to send read and left alone."""
+        self.send(packet(PINGREQ))
+        while self.read().kind != PINGRESP:
+            pass
+
     def disconnect(self) -> None:
         self.send(packet(DISCONNECT))
         self.drop()
@@ -155,6 +205,12 @@ class MqttPeer:
             self._receive(deadline)
         assert kind is None or found.kind == kind, f"expected packet type {kind}, got {found}"
         return found
+
+    def await_end(self) -> None:
+        """Reads what still comes until the server ends the connection."""
+        with contextlib.suppress(PeerClosed):
+            while True:
+                self.read()
 
     def closed_within(self, secs: float) -> bool:
         """True when the server ends the connection in time and sends no packet before it does."""

@@ -22,6 +22,9 @@ FREE_PORTS = {"mqtt": 0, "amqp": 0, "https": 0, "amqp-plain": 0, "admin": 0}
 # Every certificate of `ironhub dev` names it, and no name service is needed to find it.
 HOST = "localhost"
 
+# `ironhub dev` writes events of every source; cases that count telemetry want nothing else among it.
+TELEMETRY_ONLY = ["--set", "hubs.hub1.event_sources="]
+
 STRICT_EXPIRY_FLAGS = ["--set", "limits.sas_clock_skew_secs=0", "--set", "limits.sas_expiry_grace_secs=0"]
 
 START_TIMEOUT_SECS = 30
@@ -132,8 +135,17 @@ class Hub:
     # What the line of JSON said.
 
     @property
+    def name(self) -> str:
+        return self.description["hub"]
+
+    @property
     def host_name(self) -> str:
         return self.description["hostName"]
+
+    @property
+    def dotted_name(self) -> str:
+        """A name as a hub on the internet has it; no name service knows it."""
+        return next(name for name in self.description["aliases"] if re.search(r"\.[a-z]+$", name))
 
     @property
     def label(self) -> str:
@@ -161,8 +173,9 @@ class Hub:
     def service_connection_string(self, host: str = HOST) -> str:
         return f"HostName={host};SharedAccessKeyName={self.policy.name};SharedAccessKey={self.policy.key}"
 
-    def device_connection_string(self, device: str, key: str, host: str = HOST) -> str:
-        return f"HostName={host};DeviceId={device};SharedAccessKey={key}"
+    def device_connection_string(self, device: str, key: str, host: str = HOST, module: str | None = None) -> str:
+        middle = f"ModuleId={module};" if module else ""
+        return f"HostName={host};DeviceId={device};{middle}SharedAccessKey={key}"
 
     def reader_connection_string(self, host: str = HOST) -> str:
         return (

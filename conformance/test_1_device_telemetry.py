@@ -45,8 +45,8 @@ def test_client_reconnects_after_disconnect_and_keeps_order(hub, device, tail):
 
 
 def test_dotted_host_name_is_served_like_localhost(hub, device, tail, loopback_names):
-    loopback_names(hub.host_name)
-    string = hub.device_connection_string(device.id, device.key, host=hub.host_name)
+    loopback_names(hub.dotted_name)
+    string = hub.device_connection_string(device.id, device.key, host=hub.dotted_name)
     device_sdk.send(string, [Sent(device.id, 0, b"by its full name")], hub.ca_file)
     assert tail.of_device(device.id, 1)[0].body == b"by its full name"
 

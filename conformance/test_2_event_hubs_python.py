@@ -239,8 +239,8 @@ def test_emulator_mode_reads_over_the_plain_port(hub, reading, busy):
 
 
 def test_dotted_host_name_is_served_like_localhost(hub, busy, loopback_names):
-    loopback_names(hub.host_name)
-    string = hub.reader_connection_string(host=hub.host_name)
+    loopback_names(hub.dotted_name)
+    string = hub.reader_connection_string(host=hub.dotted_name)
     assert last_sequences(string, hub.ca_file)[busy[0].partition] >= busy[-1].sequence
 
 

@@ -143,8 +143,8 @@ def test_emulator_mode_reads_over_the_plain_port(hub, node, busy):
 
 
 def test_dotted_host_name_is_served_like_localhost(hub, node, busy):
-    string = hub.reader_connection_string(host=hub.host_name)
-    found = read(node, hub, {busy[0].partition: 0}, connectionString=string, loopbackNames=[hub.host_name])
+    string = hub.reader_connection_string(host=hub.dotted_name)
+    found = read(node, hub, {busy[0].partition: 0}, connectionString=string, loopbackNames=[hub.dotted_name])
     assert found[0].body == busy[0].body
 
 

@@ -81,6 +81,23 @@ def test_sixth_subscription_is_refused(device):
     assert codes == [0, 0, 0, 0, 0, REFUSED]
 
 
+def test_the_sixth_filter_of_one_subscribe_is_refused(device):
+    filters = [
+        device.commands_filter,
+        "$iothub/methods/POST/#",
+        "$iothub/twin/res/#",
+        "$iothub/twin/PATCH/properties/desired/#",
+        "$iothub/methods/POST/reboot/#",
+        "$iothub/methods/POST/blink/#",
+    ]
+    with device.connected() as peer:
+        assert peer.subscribe(*((name, 0) for name in filters)) == [0, 0, 0, 0, 0, REFUSED]
+        # One that is there already is no sixth.
+        assert peer.subscribe(("$iothub/methods/POST/#", 1), packet_id=2) == [1]
+        peer.unsubscribe("$iothub/twin/PATCH/properties/desired/#", packet_id=3)
+        assert peer.subscribe(("$iothub/methods/POST/blink/#", 0), packet_id=4) == [0]
+
+
 def test_filters_outside_the_own_device_close_the_connection(hub, device, register):
     other = register("other")
     for name in ("#", f"devices/{other.id}/messages/devicebound/#", "devices/+/messages/events/#"):

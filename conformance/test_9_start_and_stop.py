@@ -14,7 +14,7 @@ import tokens
 from event_readers import read_everything
 from mqtt_wire import MqttPeer
 from service_http import ServiceHttp
-from subject import HOST
+from subject import HOST, TELEMETRY_ONLY
 
 DEVICE = "keeper"
 USER_NAME = f"{HOST}/{DEVICE}/?api-version=2021-04-12"
@@ -97,7 +97,7 @@ def test_a_port_in_use_is_named(own_hub, tmp_path):
 
 
 def test_a_stop_closes_connections_and_keeps_what_was_acknowledged(own_hub):
-    hub = own_hub()
+    hub = own_hub(TELEMETRY_ONLY)
     key = ServiceHttp(hub).create_device(DEVICE)["authentication"]["symmetricKey"]["primaryKey"]
     with connected(hub, key) as peer:
         for number in range(1, 101):
@@ -110,7 +110,7 @@ def test_a_stop_closes_connections_and_keeps_what_was_acknowledged(own_hub):
 
 
 def test_everything_is_there_again_after_a_restart(own_hub):
-    hub = own_hub()
+    hub = own_hub(TELEMETRY_ONLY)
     created = ServiceHttp(hub).create_device(DEVICE)
     key = created["authentication"]["symmetricKey"]["primaryKey"]
     hub.create_consumer_group("kept")

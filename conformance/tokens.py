@@ -21,5 +21,6 @@ def signature_token(resource: str, key: str, expires_at: int | None = None, poli
     return f"{token}&skn={policy}" if policy else token
 
 
-def device_token(host: str, device: str, key: str, expires_at: int | None = None) -> str:
-    return signature_token(f"{host}/devices/{device}", key, expires_at)
+def device_token(host: str, device: str, key: str, expires_at: int | None = None, module: str | None = None) -> str:
+    resource = f"{host}/devices/{device}" + (f"/modules/{module}" if module else "")
+    return signature_token(resource, key, expires_at)

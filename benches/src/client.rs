@@ -1,11 +1,11 @@
-//! One MQTT client over TLS, as cheap as it can be: it shares two cores with the server that it measures.
+//! One client over TLS, as cheap as it can be: it shares two cores with the server that it measures. Most speak MQTT.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt::packet::{Connect, ConnectCode, Packet};
+use mqtt::packet::{Connect, ConnectCode, Filters, Packet, Publish, QoS, SubAck, Subscribe};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -57,16 +57,56 @@ pub(crate) async fn disconnect(mut client: Client) -> std::io::Result<()> {
     client.shutdown().await
 }
 
-async fn let_in(endpoint: &Endpoint, device: usize) -> Result<Client, Refused> {
-    let failed = |step: &'static str| move |error: std::io::Error| Refused(format!("{step}: {error}"));
+/// Opens a stream to another port of the same server, from a source address by this number: TCP and a full TLS handshake.
+pub(crate) async fn open(endpoint: &Endpoint, address: SocketAddr, number: usize) -> Result<Client, Refused> {
     let socket = TcpSocket::new_v4().map_err(failed("socket"))?;
-    socket.bind(source(device)).map_err(failed("source address"))?;
-    let socket = socket.connect(endpoint.address).await.map_err(failed("TCP"))?;
+    socket.bind(source(number)).map_err(failed("source address"))?;
+    let socket = socket.connect(address).await.map_err(failed("TCP"))?;
     socket.set_nodelay(true).map_err(failed("TCP"))?;
-    let mut stream = TlsConnector::from(Arc::clone(&endpoint.tls))
+    TlsConnector::from(Arc::clone(&endpoint.tls))
         .connect(endpoint.server_name.clone(), socket)
         .await
-        .map_err(failed("TLS"))?;
+        .map_err(failed("TLS"))
+}
+
+/// Subscribes with quality of service 1, each filter in a packet of its own, as device SDKs do.
+pub(crate) async fn subscribe(client: &mut Client, filters: &[&str]) -> Result<(), Refused> {
+    for (packet_id, filter) in (1..).zip(filters) {
+        let bytes = Filters::to_bytes(&[(filter, QoS::AtLeastOnce)]);
+        let filters = Filters::from_bytes(&bytes).map_err(|malformed| Refused(malformed.to_string()))?;
+        let mut out = Vec::new();
+        Packet::Subscribe(Subscribe { packet_id, filters }).encode(&mut out);
+        client.write_all(&out).await.map_err(failed("SUBSCRIBE"))?;
+        // SUBACK with one code is five bytes, and nothing comes with it: nobody has sent anything to the device yet.
+        let mut bytes = [0; 5];
+        client.read_exact(&mut bytes).await.map_err(failed("SUBACK"))?;
+        match Packet::parse(&bytes, PACKET_BYTES_MAX) {
+            Ok(Some((Packet::SubAck(SubAck { codes: [0..=2], .. }), _))) => {}
+            other => return Err(Refused(format!("SUBACK expected for {filter}, got {other:?}"))),
+        }
+    }
+    Ok(())
+}
+
+/// A message with quality of service 0: requests and answers are confirmed by others.
+pub(crate) fn publish(topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+    let publish = Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic,
+        packet_id: 0,
+        payload,
+    };
+    Packet::Publish(publish).encode(out);
+}
+
+fn failed(step: &'static str) -> impl Fn(std::io::Error) -> Refused {
+    move |error| Refused(format!("{step}: {error}"))
+}
+
+async fn let_in(endpoint: &Endpoint, device: usize) -> Result<Client, Refused> {
+    let mut stream = open(endpoint, endpoint.address, device).await?;
     stream
         .write_all(&connect_packet(endpoint, device))
         .await

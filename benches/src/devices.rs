@@ -25,6 +25,28 @@ pub(crate) fn topic(device: usize) -> String {
     format!("devices/{}/messages/events/", id(device))
 }
 
+/// What a device subscribes to for direct methods.
+pub(crate) const METHODS: &str = "$iothub/methods/POST/#";
+/// What it subscribes to for the answers to what it asks of its twin.
+pub(crate) const TWIN_RESPONSES: &str = "$iothub/twin/res/#";
+/// What it subscribes to for changes of its desired properties.
+pub(crate) const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
+
+/// What it subscribes to for commands.
+pub(crate) fn commands(device: usize) -> String {
+    format!("devices/{}/messages/devicebound/#", id(device))
+}
+
+/// Where it sends telemetry over AMQP and HTTPS.
+pub(crate) fn events_address(device: usize) -> String {
+    format!("/devices/{}/messages/events", id(device))
+}
+
+/// Where it takes commands over AMQP.
+pub(crate) fn commands_address(device: usize) -> String {
+    format!("/devices/{}/messages/devicebound", id(device))
+}
+
 /// A token that it makes with its own key.
 pub(crate) fn token(host: &str, device: usize, expiry_epoch_secs: u64) -> String {
     let resource = format!("{host}/devices/{}", id(device));
@@ -34,7 +56,7 @@ pub(crate) fn token(host: &str, device: usize, expiry_epoch_secs: u64) -> String
 /// Creates devices 0 to `count`.
 pub(crate) async fn create(service: &Service, count: usize) -> Result<(), Failure> {
     let mut loaders = tokio::task::JoinSet::new();
-    for loader in 0..LOADERS {
+    for loader in 0..LOADERS.min(count.div_ceil(BULK_DEVICES_MAX)) {
         let mut connection = service.connect().await?;
         loaders.spawn(async move {
             let starts = (0..count).step_by(BULK_DEVICES_MAX).skip(loader).step_by(LOADERS);

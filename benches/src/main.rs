@@ -7,12 +7,16 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod acknowledgements;
+mod alone;
+mod amqp_client;
 mod certificate;
 mod client;
 mod clock;
 mod devices;
 mod endpoint;
 mod failure;
+mod frames;
+mod inbox;
 mod metric;
 mod peer;
 mod plan;
@@ -32,7 +36,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use failure::Failure;
-use plan::{Plan, Sizes};
+use plan::{Part, Plan, Sizes};
 
 /// Measures Ironhub beside mosquitto.
 #[derive(Debug, Parser)]
@@ -51,6 +55,9 @@ struct Arguments {
     /// One short round of everything: whether it works, not how fast
     #[arg(long)]
     quick: bool,
+    /// Measure only this part, after the empty servers if it has a peer; may be given several times
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
     /// Also fill a registry and measure it
     #[arg(long)]
     registry: bool,
@@ -68,6 +75,8 @@ impl Arguments {
                 window: Duration::from_secs(2),
                 idle_connections: 1_000,
                 storm_connections: 500,
+                queue_devices: 100,
+                reader_messages: 50_000,
                 registry_devices: registry_devices(20_000),
             }
         } else {
@@ -76,6 +85,8 @@ impl Arguments {
                 window: Duration::from_secs(10),
                 idle_connections: 10_000,
                 storm_connections: 5_000,
+                queue_devices: 2_000,
+                reader_messages: 1_000_000,
                 registry_devices: registry_devices(1_000_000),
             }
         }
@@ -102,6 +113,7 @@ fn run(arguments: &Arguments) -> Result<String, Failure> {
     let plan = Plan {
         program: (!arguments.peer_only).then(|| arguments.ironhub.clone()),
         folder: folder.path().to_owned(),
+        only: arguments.only.clone(),
         sizes,
     };
     Ok(plan.run()?.table())

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::alone::Alone;
 use crate::certificate::{self, TlsFiles};
 use crate::devices;
 use crate::failure::Failure;
@@ -16,7 +18,48 @@ use crate::running::Running;
 use crate::subject::Ironhub;
 
 /// A server that a round has left gets so long to clean up before the next one is measured.
-const PAUSE: Duration = Duration::from_millis(1_500);
+pub(crate) const PAUSE: Duration = Duration::from_millis(1_500);
+
+/// A part of a run that may be measured without the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Memory of idle connections
+    Idle,
+    /// Full load
+    Load,
+    /// Paced load
+    Paced,
+    /// Connects
+    Connects,
+    /// Storm of connects
+    Storm,
+    /// Memory of connections that have subscribed to everything
+    Subscribed,
+    /// Direct methods
+    Methods,
+    /// Reported properties
+    Reported,
+    /// Desired properties
+    Desired,
+    /// Commands that wait
+    Commands,
+    /// Reader of the built-in endpoint
+    Reader,
+    /// Telemetry over AMQP and HTTPS beside that over MQTT
+    Transports,
+    /// Memory of devices that share AMQP connections
+    Multiplexed,
+}
+
+impl Part {
+    /// Whether the peer is measured beside it.
+    fn has_peer(self) -> bool {
+        matches!(
+            self,
+            Self::Idle | Self::Load | Self::Paced | Self::Connects | Self::Storm
+        )
+    }
+}
 
 /// How much is measured.
 #[derive(Debug, Clone)]
@@ -29,6 +72,10 @@ pub(crate) struct Sizes {
     pub(crate) idle_connections: usize,
     /// Clients of a storm.
     pub(crate) storm_connections: usize,
+    /// Devices with full command queues.
+    pub(crate) queue_devices: usize,
+    /// Messages that a reader takes.
+    pub(crate) reader_messages: usize,
     /// Devices of the large registry, when it is measured.
     pub(crate) registry_devices: Option<usize>,
 }
@@ -39,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) program: Option<PathBuf>,
     /// For all files.
     pub(crate) folder: PathBuf,
+    /// The parts of it; none are all.
+    pub(crate) only: Vec<Part>,
     /// How much.
     pub(crate) sizes: Sizes,
 }
@@ -53,16 +102,45 @@ impl Plan {
     /// Runs everything.
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         let mut report = Report::default();
-        let tls = self.prepare()?;
-        self.measure_empty(&tls, &mut report)?;
-        self.measure_idle(&tls, &mut report)?;
-        self.measure_work(&tls, &mut report)?;
+        if self.only.is_empty() || self.only.iter().any(|part| part.has_peer()) {
+            self.measure_beside_peer(&mut report)?;
+        }
+        if let Some(program) = &self.program {
+            let alone = Alone {
+                program,
+                folder: &self.folder,
+                sizes: &self.sizes,
+            };
+            for part in Part::value_variants() {
+                if self.has(*part) {
+                    alone.measure(*part, &mut report)?;
+                }
+            }
+        }
         if let (Some(program), Some(count)) = (&self.program, self.sizes.registry_devices) {
             eprintln!("registry");
             let sizes = (count, self.sizes.rounds);
             registry::measure(program, &self.folder, sizes, &runtime(2)?, &mut report)?;
         }
         Ok(report)
+    }
+
+    fn measure_beside_peer(&self, report: &mut Report) -> Result<(), Failure> {
+        let tls = self.prepare()?;
+        self.measure_empty(&tls, report)?;
+        if self.has(Part::Idle) {
+            self.measure_idle(&tls, report)?;
+        }
+        self.measure_work(&tls, report)
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// The rounds of a part: none when it is left out.
+    fn rounds(&self, part: Part) -> std::ops::Range<usize> {
+        0..if self.has(part) { self.sizes.rounds } else { 0 }
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -124,26 +202,30 @@ impl Plan {
     fn measure_work(&self, tls: &TlsFiles, report: &mut Report) -> Result<(), Failure> {
         let pair = self.start(tls)?;
         let window = self.sizes.window;
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Load) {
             eprintln!("full load, round {}", round + 1);
             for running in pair.in_turn(round) {
                 // One thread sends: the server has the other core for itself.
-                runtime(1)?.block_on(load::measure(running, window, report))?;
+                let metrics = load::Metrics {
+                    rate: Metric::LoadRate,
+                    cpu: Metric::LoadCpu,
+                };
+                runtime(1)?.block_on(load::measure(running, window, metrics, report))?;
                 std::thread::sleep(PAUSE);
             }
         }
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Paced) {
             eprintln!("paced load, round {}", round + 1);
             for running in pair.in_turn(round) {
                 runtime(1)?.block_on(paced::measure(running, window, report))?;
                 std::thread::sleep(PAUSE);
             }
         }
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Connects) {
             eprintln!("connects, round {}", round + 1);
             self.measure_connects(&pair, round, report)?;
         }
-        for round in 0..self.sizes.rounds {
+        for round in self.rounds(Part::Storm) {
             eprintln!("storm, round {}", round + 1);
             for running in pair.in_turn(round) {
                 runtime(2)?.block_on(storm::measure(running, self.sizes.storm_connections, report))?;
@@ -205,7 +287,7 @@ impl Pair {
 }
 
 /// A runtime of its own for each measurement: its end closes whatever the measurement left open.
-fn runtime(threads: usize) -> Result<Runtime, Failure> {
+pub(crate) fn runtime(threads: usize) -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()

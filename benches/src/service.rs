@@ -1,4 +1,4 @@
-//! The service API of a hub, as far as a benchmark needs it: bulk calls over connections that stay open.
+//! The service API of a hub, as far as a benchmark needs it: calls over connections that stay open.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::body::Body as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -47,8 +47,13 @@ pub(crate) struct ServiceConnection {
 }
 
 impl Service {
-    /// Opens a connection. Its task ends with it.
+    /// Opens a connection of the owner.
     pub(crate) async fn connect(&self) -> Result<ServiceConnection, Failure> {
+        self.connect_as(self.token.clone()).await
+    }
+
+    /// Opens a connection with another token. Its task ends with it.
+    pub(crate) async fn connect_as(&self, token: String) -> Result<ServiceConnection, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("HTTPS: {error}"));
         let socket = TcpStream::connect(self.address)
             .await
@@ -66,7 +71,7 @@ impl Service {
         Ok(ServiceConnection {
             sender,
             host: self.host.clone(),
-            token: self.token.clone(),
+            token,
         })
     }
 }
@@ -75,10 +80,10 @@ impl ServiceConnection {
     /// Makes a call that has to succeed; waits when the hub asks for it.
     pub(crate) async fn post(&mut self, path: &str, body: String) -> Result<(), Failure> {
         for _ in 0..THROTTLED_TRIES_MAX {
-            let (status, text) = self.send(path, body.clone()).await?;
+            let (status, text) = self.send(Method::POST, path, body.clone()).await?;
             match status {
-                StatusCode::OK => return Ok(()),
                 StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(THROTTLED_PAUSE).await,
+                _ if status.is_success() => return Ok(()),
                 _ => return Err(Failure::server(NAME, format!("POST {path}: {status} {text}"))),
             }
         }
@@ -88,9 +93,26 @@ impl ServiceConnection {
         ))
     }
 
-    async fn send(&mut self, path: &str, body: String) -> Result<(StatusCode, String), Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("POST {path}: {error}"));
-        let request = Request::post(path)
+    /// Makes a call that has to succeed at once.
+    pub(crate) async fn call(&mut self, method: Method, path: &str, body: String) -> Result<(), Failure> {
+        let (status, text) = self.send(method.clone(), path, body).await?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(Failure::server(NAME, format!("{method} {path}: {status} {text}")))
+        }
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, String), Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("{path}: {error}"));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(HOST, &self.host)
             .header(AUTHORIZATION, &self.token)
             .header(CONTENT_TYPE, "application/json; charset=utf-8")

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::certificate::TlsFiles;
 use crate::clock;
+use crate::devices;
 use crate::endpoint::{self, Credentials, Endpoint};
 use crate::failure::Failure;
 use crate::process::Process;
@@ -20,6 +21,9 @@ use crate::token::Signer;
 /// What it is called in the report.
 pub(crate) const NAME: &str = "Ironhub";
 
+/// Its hub: the only one of a development server.
+pub(crate) const HUB: &str = "hub1";
+
 /// How long the tokens of a run are good; longer than any run.
 const TOKEN_SECS: u64 = 24 * 60 * 60;
 
@@ -29,6 +33,8 @@ pub(crate) struct Ironhub {
     pub(crate) running: Running,
     /// Its service API.
     pub(crate) service: Service,
+    /// Where AMQP over TLS is.
+    pub(crate) amqp_address: SocketAddr,
     /// Its certificate, for the peer to use as well.
     pub(crate) tls_files: TlsFiles,
     /// From the start of the program to its word that it is ready.
@@ -66,6 +72,7 @@ impl Ironhub {
         Ok(Self {
             running: Running::new(endpoint, process),
             service,
+            amqp_address: loopback(announcement.ports.amqp)?,
             tls_files: TlsFiles {
                 ca: announcement.ca_file,
                 certificate: server_pem.clone(),
@@ -84,6 +91,16 @@ impl Ironhub {
         };
         self.running.endpoint().with_credentials(credentials)
     }
+
+    /// Audience and token of a device with its own key.
+    pub(crate) fn device_token(&self, device: usize) -> (String, String) {
+        let host = &self.service.host;
+        let audience = format!("{host}/devices/{}", devices::id(device));
+        (
+            audience,
+            devices::token(host, device, clock::epoch_secs() + TOKEN_SECS),
+        )
+    }
 }
 
 fn spawn(program: &Path, data_dir: &Path) -> Result<std::process::Child, Failure> {
@@ -94,7 +111,9 @@ fn spawn(program: &Path, data_dir: &Path) -> Result<std::process::Child, Failure
         .arg(data_dir)
         .args(["--output", "json"])
         // The peer logs nothing either; what goes wrong is still to be seen.
-        .args(["--log-level", "warn"]);
+        .args(["--log-level", "warn"])
+        // The peer tells nobody of connections that come and go. `ironhub serve` does not either, unless it is asked to.
+        .args(["--set", &format!("hubs.{HUB}.event_sources=")]);
     for port in [
         "--mqtt-port",
         "--amqp-port",
@@ -136,6 +155,7 @@ struct Announcement {
 #[serde(rename_all = "camelCase")]
 struct Ports {
     mqtt: Option<u16>,
+    amqp: Option<u16>,
     https: Option<u16>,
 }
 
@@ -165,7 +185,7 @@ impl Announcement {
 
 fn loopback(port: Option<u16>) -> Result<SocketAddr, Failure> {
     port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .ok_or_else(|| Failure::server(NAME, "it does not listen for MQTT and HTTPS"))
+        .ok_or_else(|| Failure::server(NAME, "it does not listen for MQTT, AMQP and HTTPS"))
 }
 
 #[cfg(test)]
@@ -186,7 +206,7 @@ mod tests {
         let ca = crate::certificate::make(folder.path()).unwrap().ca;
         let announcement = serde_json::json!({
             "hostName": "hub1.example", "aliases": [], "caFile": ca, "dataDir": folder.path(), "pid": 1,
-            "ports": {"mqtt": 1883, "amqp": null, "https": 4430, "amqpPlain": null, "admin": 5},
+            "ports": {"mqtt": 1883, "amqp": 5671, "https": 4430, "amqpPlain": null, "admin": 5},
             "serviceConnectionString":
                 "HostName=hub1.example;SharedAccessKeyName=iothubowner;SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
         });
@@ -195,6 +215,7 @@ mod tests {
         let endpoint = ironhub.running.endpoint();
         assert_eq!(endpoint.address.port(), 1883);
         assert_eq!(ironhub.service.address.port(), 4430);
+        assert_eq!(ironhub.amqp_address.port(), 5671);
         assert_eq!(ironhub.tls_files.key, folder.path().join("tls/server.pem"));
         let login = endpoint.login(5);
         assert_eq!(login.client_id, "device-0000005");

@@ -1,6 +1,7 @@
 // One action of @azure/event-hubs. The request comes as JSON on standard input, the result goes as JSON to standard output.
 
 import { text } from "node:stream/consumers";
+import WebSocket from "ws";
 import { EventHubConsumerClient, EventHubProducerClient } from "@azure/event-hubs";
 import { observe } from "./observe.js";
 
@@ -13,8 +14,9 @@ const result = await actions[request.action](request);
 // The library may keep timers of a connection that was refused, hence the exit, but not before the pipe has taken everything.
 process.stdout.write(JSON.stringify(result), () => process.exit(0));
 
-function consumer({ connectionString, group = "$Default" }, options = {}) {
-  return new EventHubConsumerClient(group, connectionString, { retryOptions: QUICK_RETRY, ...options });
+function consumer({ connectionString, group = "$Default", webSocket }, options = {}) {
+  const webSocketOptions = webSocket ? { webSocket: WebSocket } : undefined;
+  return new EventHubConsumerClient(group, connectionString, { retryOptions: QUICK_RETRY, webSocketOptions, ...options });
 }
 
 // Reads the partitions named in `ends` from `startPosition` up to the sequence numbers given there.

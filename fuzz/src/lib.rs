@@ -13,12 +13,15 @@ pub const TARGETS: &[Target] = &[
     ("amqp_sasl", amqp::fuzzing::sasl),
     ("amqp_value", amqp::fuzzing::value),
     ("device_json", hub::fuzzing::device_json),
+    ("device_request", server::fuzzing::device_request),
     ("mqtt_packet", mqtt::fuzzing::packet),
     ("mqtt_session", mqtt::fuzzing::session),
     ("mqtt_topic", server::fuzzing::topic_and_bag),
     ("mqtt_username", server::fuzzing::username),
     ("sas_token", hub::fuzzing::sas_token),
     ("segment_recovery", engines::fuzzing::segment_recovery),
+    ("twin_json", hub::fuzzing::twin_json),
+    ("websocket_frames", server::fuzzing::websocket_frames),
 ];
 
 /// Deterministic small changes of inputs: what a fuzzer does first, without its eyes.

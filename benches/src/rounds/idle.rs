@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::running::Running;
 
 /// What a server frees late, it has freed after this.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// Connects so many clients to a fresh server and weighs it before and after.
 pub(crate) async fn measure(

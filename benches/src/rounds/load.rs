@@ -18,32 +18,76 @@ use crate::report::Report;
 use crate::running::Running;
 
 /// Messages that a client has under way. mosquitto takes 20.
-const WINDOW: usize = 16;
+pub(super) const WINDOW: u32 = 16;
 
-/// Publishes for so long.
-pub(crate) async fn measure(running: &Running, time: Duration, report: &mut Report) -> Result<(), Failure> {
-    let endpoint = running.endpoint();
+/// What a round is recorded as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metrics {
+    /// Messages by time.
+    pub(crate) rate: Metric,
+    /// Processor time by messages.
+    pub(crate) cpu: Metric,
+}
+
+/// Publishes for so long; gives the processor time of a million messages in seconds.
+pub(crate) async fn measure(
+    running: &Running,
+    time: Duration,
+    metrics: Metrics,
+    report: &mut Report,
+) -> Result<f64, Failure> {
     let acknowledged = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
-    for (device, client) in connect_all(endpoint, PUBLISHERS).await? {
+    for (device, client) in connect_all(running.endpoint(), PUBLISHERS).await? {
         clients.spawn(publish(client, Publisher::new(device), Arc::clone(&acknowledged)));
     }
-    work_for(WARM_UP, &mut clients, endpoint).await?;
-    let (start, cpu_start) = (clock::now(), running.process().cpu_secs()?);
-    let count_start = acknowledged.load(Ordering::Relaxed);
-    work_for(time, &mut clients, endpoint).await?;
-    let count = acknowledged.load(Ordering::Relaxed) - count_start;
-    let cpu_secs = running.process().cpu_secs()? - cpu_start;
-    let secs = start.elapsed().as_secs_f64();
-    if count == 0 {
-        return Err(Failure::server(
-            running.name(),
-            "it acknowledges nothing under full load",
-        ));
+    let tally = Tally {
+        clients,
+        acknowledged,
+    };
+    tally.measure(running, time, metrics, report).await
+}
+
+/// Clients at work, and what they count together.
+pub(super) struct Tally {
+    /// The clients.
+    pub(super) clients: JoinSet<Result<(), String>>,
+    /// Their messages that are acknowledged.
+    pub(super) acknowledged: Arc<AtomicU64>,
+}
+
+impl Tally {
+    /// Lets the clients warm up and counts for so long.
+    pub(super) async fn measure(
+        self,
+        running: &Running,
+        time: Duration,
+        metrics: Metrics,
+        report: &mut Report,
+    ) -> Result<f64, Failure> {
+        let Self {
+            mut clients,
+            acknowledged,
+        } = self;
+        let endpoint = running.endpoint();
+        work_for(WARM_UP, &mut clients, endpoint).await?;
+        let (start, cpu_start) = (clock::now(), running.process().cpu_secs()?);
+        let count_start = acknowledged.load(Ordering::Relaxed);
+        work_for(time, &mut clients, endpoint).await?;
+        let count = acknowledged.load(Ordering::Relaxed) - count_start;
+        let cpu_secs = running.process().cpu_secs()? - cpu_start;
+        let secs = start.elapsed().as_secs_f64();
+        if count == 0 {
+            return Err(Failure::server(
+                running.name(),
+                "it acknowledges nothing under full load",
+            ));
+        }
+        let cpu = cpu_secs / count as f64 * 1e6;
+        report.record(running.name(), metrics.rate, count as f64 / secs);
+        report.record(running.name(), metrics.cpu, cpu);
+        Ok(cpu)
     }
-    report.record(running.name(), Metric::LoadRate, count as f64 / secs);
-    report.record(running.name(), Metric::LoadCpu, cpu_secs / count as f64 * 1e6);
-    Ok(())
 }
 
 /// Sends a window, then as many as were acknowledged, without end.
@@ -53,7 +97,7 @@ async fn publish(
     acknowledged: Arc<AtomicU64>,
 ) -> Result<(), String> {
     let mut acknowledgements = Acknowledgements::new();
-    let mut under_way = 0_usize;
+    let mut under_way = 0_u32;
     loop {
         // One message a write and a TLS record, as the device SDKs send: a window in one write would favour the server that
         // acknowledges a window at once.
@@ -65,8 +109,9 @@ async fn publish(
         }
         let count = acknowledgements.read(&mut client, |_| ()).await?;
         acknowledged.fetch_add(count as u64, Ordering::Relaxed);
-        under_way = WINDOW
-            .checked_sub(count)
+        under_way = u32::try_from(count)
+            .ok()
+            .and_then(|count| WINDOW.checked_sub(count))
             .ok_or_else(|| "it acknowledges what was not sent".to_owned())?;
     }
 }

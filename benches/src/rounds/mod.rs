@@ -1,11 +1,23 @@
 //! The measurements: each puts one server under one kind of load and records what it cost.
 
+pub(crate) mod amqp_load;
+pub(crate) mod commands;
 pub(crate) mod connects;
+pub(crate) mod desired;
+mod disk;
+pub(crate) mod https_load;
 pub(crate) mod idle;
 pub(crate) mod load;
+pub(crate) mod methods;
+pub(crate) mod multiplexed;
+mod pace;
 pub(crate) mod paced;
+pub(crate) mod reader;
 pub(crate) mod registry;
+pub(crate) mod reported;
 pub(crate) mod storm;
+pub(crate) mod subscribed;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +31,12 @@ use crate::failure::Failure;
 
 /// Clients that publish.
 const PUBLISHERS: usize = 100;
+
+/// Devices that twins and methods are measured with.
+pub(crate) const DEVICES: usize = 100;
+
+/// Services that call over HTTPS, each on a connection of its own.
+const CALLERS: usize = 50;
 
 /// A server is under load for so long before it counts.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -44,6 +62,15 @@ async fn connect_all(endpoint: &Arc<Endpoint>, count: usize) -> Result<Vec<(usiz
         clients.push((device, connected.map_err(refused)?));
     }
     Ok(clients)
+}
+
+/// Waits for all tasks, none of which may fail.
+async fn joined<T: 'static>(mut tasks: JoinSet<Result<T, Failure>>) -> Result<Vec<T>, Failure> {
+    let mut results = Vec::with_capacity(tasks.len());
+    while let Some(result) = tasks.join_next().await {
+        results.push(result.map_err(|error| Failure::environment("a client ended", error))??);
+    }
+    Ok(results)
 }
 
 /// Waits while the clients of a round work; the first of them that ends, ends the round.

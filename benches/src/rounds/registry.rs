@@ -1,9 +1,9 @@
 //! A large registry beside a small one: start, connects, disk.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::disk::disk_bytes;
 use crate::client;
 use crate::clock;
 use crate::failure::Failure;
@@ -20,9 +20,6 @@ const CONNECTS: usize = 1_000;
 
 /// Steps through the registry: a prime, so that devices are not met in the order of their creation.
 const STRIDE: usize = 7_919;
-
-/// What bytes are allocated in (`st_blocks` of `inode(7)`).
-const BLOCK_BYTES: u64 = 512;
 
 /// Fills a registry with so many devices and measures it, so many times, in turn with a small one.
 pub(crate) fn measure(
@@ -98,35 +95,4 @@ async fn connect_median(endpoint: &Endpoint, count: usize) -> Result<Duration, F
     }
     sorted.sort_unstable();
     Ok(quantile(&sorted, 0.5).unwrap_or_default())
-}
-
-/// What a folder takes on disk.
-fn disk_bytes(folder: &Path) -> Result<u64, Failure> {
-    let failed = |error| Failure::environment(&format!("reading {}", folder.display()), error);
-    let mut sum = 0;
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let metadata = entry.metadata().map_err(failed)?;
-        sum += if metadata.is_dir() {
-            disk_bytes(&entry.path())?
-        } else {
-            metadata.blocks() * BLOCK_BYTES
-        };
-    }
-    Ok(sum)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disk_space_counts_folders_below() {
-        let folder = tempfile::tempdir().unwrap();
-        let below = folder.path().join("below");
-        std::fs::create_dir(&below).unwrap();
-        std::fs::write(below.join("file"), vec![7; 100_000]).unwrap();
-        std::fs::write(folder.path().join("file"), vec![7; 50_000]).unwrap();
-        assert!((150_000..400_000).contains(&disk_bytes(folder.path()).unwrap()));
-    }
 }

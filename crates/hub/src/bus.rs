@@ -6,8 +6,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::BoxFuture;
 use crate::identity::IdentityId;
+use crate::methods::Invocation;
 use crate::tenancy::HubName;
 
 /// An identity of a hub.
@@ -29,6 +32,19 @@ pub enum Mail {
     },
     /// The identity's registry entry or a policy changed: check again whether the connection may stay.
     Recheck,
+    /// Desired properties changed. For a connection that subscribed to them; others drop it. In the order of the versions.
+    Desired {
+        /// The new version of the desired properties.
+        version: u64,
+        /// What changed, as JSON with `$version`.
+        document: Bytes,
+    },
+    /// A direct method is called. Dropping it without an answer tells the caller that the connection ended.
+    Method(Arc<Invocation>),
+    /// Commands wait for the identity.
+    Commands,
+    /// More mail came than could be kept: what the connection knows of its identity may be stale, so it must end.
+    Overflow,
 }
 
 /// Where mail is delivered: the inbox of one connection. Must not block.
@@ -37,6 +53,10 @@ pub trait Inbox: Send + Sync + 'static {
     fn deliver(&self, to: &Address, mail: Mail);
 }
 
+/// A moment in the order of the mail to an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub u64);
+
 /// What a connection is told about its claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
@@ -44,10 +64,23 @@ pub struct Claim {
     pub number: u64,
     /// Whether an older holder was told to let go.
     pub displaced: bool,
+    /// When the claim began to hold: mail that is sent later reaches its inbox.
+    pub moment: Moment,
+}
+
+impl Claim {
+    /// Whether mail may have been sent to the identity between a moment and the claim. It did not reach the claim's inbox.
+    pub fn may_have_missed(&self, since: Moment) -> bool {
+        self.moment != since
+    }
 }
 
 /// Who holds an identity's connection.
 pub trait Bus: Send + Sync + 'static {
+    /// Now, in the order of the mail to an identity. It stays the same until mail is sent that could concern the identity, whether
+    /// somebody holds it or not.
+    fn moment(&self, address: &Address) -> Moment;
+
     /// Makes `inbox` the holder of an identity. An older holder is sent [`Mail::Displaced`] with `peer`.
     fn claim<'a>(
         &'a self,

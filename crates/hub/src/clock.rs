@@ -49,6 +49,19 @@ impl Timestamp {
         self.0.saturating_mul(10).saturating_add(UNIX_EPOCH_TICKS)
     }
 
+    /// From .NET ticks, rounded down to the microsecond; saturates.
+    pub const fn from_ticks(ticks: i64) -> Self {
+        Self(ticks.saturating_sub(UNIX_EPOCH_TICKS).div_euclid(10))
+    }
+
+    /// ISO 8601 UTC with exactly seven fractional digits, the round-trip form of .NET, which some clients demand to the letter
+    /// (device-mqtt-https.md 7.1).
+    pub fn to_seven_digits(self) -> String {
+        let whole = Self(self.0.div_euclid(1_000_000) * 1_000_000).to_string();
+        let seconds = whole.strip_suffix('Z').unwrap_or(&whole);
+        format!("{seconds}.{:06}0Z", self.0.rem_euclid(1_000_000))
+    }
+
     /// This moment plus a duration; saturates.
     pub fn plus(self, duration: Duration) -> Self {
         Self(

@@ -61,6 +61,14 @@ pub fn device_json(data: &[u8]) {
     let _ = BulkRequest::from_json(data, &limits);
 }
 
+/// The body of a twin request, of a service and of a device. What is taken must survive being stored.
+///
+/// # Panics
+/// When that promise is broken.
+pub fn twin_json(data: &[u8]) {
+    crate::twins::fuzz_body(data);
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -69,5 +77,7 @@ mod tests {
         super::sas_token(b"\xff");
         super::device_json(br#"{"statusReason":"why"}"#);
         super::device_json(br#"[{"id":"a"}]"#);
+        super::twin_json(br#"{"tags":{"a":null},"properties":{"desired":{"z":{"y":[1.0,{}]}}}}"#);
+        super::twin_json(br#"{"a":1"#);
     }
 }

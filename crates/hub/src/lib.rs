@@ -1,4 +1,4 @@
-//! The domain of Ironhub: identity, access, telemetry, presence.
+//! The domain of Ironhub: identity, access, telemetry, twins, methods, commands, presence.
 //!
 //! The hub decides and the front ends translate: identity, rights, quotas, limits and error codes are decided here, once,
 //! for every protocol alike. Nothing in this crate knows a wire protocol, opens a file or a socket, or asks the machine for
@@ -7,14 +7,17 @@
 pub mod access;
 pub mod bus;
 pub mod clock;
+pub mod commands;
 pub mod entropy;
 pub mod error;
+pub mod events;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod hub;
 pub mod identity;
 pub mod limits;
 pub mod log;
+pub mod methods;
 pub mod presence;
 pub mod readers;
 pub mod records;
@@ -23,6 +26,7 @@ pub mod sessions;
 pub mod store;
 pub mod telemetry;
 pub mod tenancy;
+pub mod twins;
 
 /// A boxed future, for the traits that are held as `Arc<dyn ..>`.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;

@@ -9,13 +9,14 @@
 
 mod doubles;
 
-use doubles::{World, id};
+use doubles::{World, device, id};
 use hub::error::Code;
-use hub::identity::{BulkRequest, BulkResult, Draft, IfMatch, ImportMode};
+use hub::identity::{BulkRequest, BulkResult, Draft, IfMatch, ImportMode, Live};
+use hub::twins::TwinJson;
 
 async fn bulk(world: &World, body: &str) -> BulkResult {
     let request = BulkRequest::from_json(body.as_bytes(), &world.limits).unwrap();
-    world.registry.bulk(&world.write, request).await
+    world.registry.bulk(&world.write, request, &world.twins).await
 }
 
 async fn create(world: &World, name: &str) -> String {
@@ -87,12 +88,7 @@ async fn good_entries_are_applied_beside_bad_ones() {
 #[tokio::test]
 async fn every_mode_follows_the_table() {
     const OK: &str = "";
-    let (exists, missing, stale, none) = (
-        "DeviceAlreadyExists",
-        "DeviceNotFound",
-        "PreconditionFailed",
-        "FeatureNotSupported",
-    );
+    let (exists, missing, stale) = ("DeviceAlreadyExists", "DeviceNotFound", "PreconditionFailed");
     for (mode, absent, matching, other, without) in [
         (ImportMode::Create, OK, exists, exists, exists),
         (ImportMode::CreateOrUpdate, OK, OK, OK, OK),
@@ -101,8 +97,9 @@ async fn every_mode_follows_the_table() {
         (ImportMode::UpdateIfMatchEtag, missing, OK, stale, OK),
         (ImportMode::Delete, missing, OK, OK, OK),
         (ImportMode::DeleteIfMatchEtag, missing, OK, stale, OK),
-        (ImportMode::UpdateTwin, none, none, none, none),
-        (ImportMode::UpdateTwinIfMatchEtag, none, none, none, none),
+        // Their own etag is another one, which is tested below.
+        (ImportMode::UpdateTwin, missing, OK, OK, OK),
+        (ImportMode::UpdateTwinIfMatchEtag, missing, OK, OK, OK),
     ] {
         let world = World::new().await;
         let run = async |name: &str, etag: &str| {
@@ -132,25 +129,85 @@ async fn every_mode_follows_the_table() {
     }
 }
 
+/// What the twin of a device holds: tags and desired properties.
+async fn twin_of(world: &World, name: &str) -> serde_json::Value {
+    let right = world.gate.authorize_operator();
+    let view = world.twins.get(&right, &device(name)).await.unwrap();
+    let json = serde_json::to_value(TwinJson::new(&view, &Live::default())).unwrap();
+    let mut desired = json["properties"]["desired"].clone();
+    desired
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| !name.starts_with('$'));
+    serde_json::json!({ "tags": json["tags"], "desired": desired, "etag": json["etag"] })
+}
+
 #[tokio::test]
-async fn twin_sections_are_not_dropped_in_silence() {
+async fn twins_come_with_their_identities() {
     let world = World::new().await;
     let result = bulk(
         &world,
-        r#"[{"id":"a","tags":{"x":1}},{"id":"b","properties":{"desired":{"x":1}}},
-            {"id":"c","tags":{},"properties":{"desired":{"$version":1},"reported":{"x":1}}},{"id":"d","moduleId":"m"}]"#,
+        r#"[{"id":"a","importMode":"create","tags":{"x":1},"properties":{"desired":{"y":{"z":"w"}}}},
+            {"id":"b","tags":{},"properties":{"desired":{"$version":7},"reported":{"x":1}}},
+            {"id":"c","tags":{"bad.name":1}},{"id":"d","moduleId":"m","tags":{"x":1}}]"#,
     )
     .await;
-    let warned: Vec<&str> = result
-        .warnings
+    assert_eq!(result.warnings, []);
+    let failed: Vec<(&str, &str)> = result
+        .errors
         .iter()
-        .map(|warning| warning.device_id.as_str())
+        .map(|error| (error.device_id.as_str(), error.error_code))
         .collect();
-    assert_eq!(warned, ["a", "b"]);
+    assert_eq!(failed, [("c", "ArgumentInvalid"), ("d", "DeviceNotFound")]);
+    assert_eq!(result.errors[1].module_id.as_deref(), Some("m"));
+    assert_eq!(
+        twin_of(&world, "a").await,
+        serde_json::json!({ "tags": { "x": 1 }, "desired": { "y": { "z": "w" } }, "etag": "AAAAAAAAAAI=" })
+    );
+    assert_eq!(twin_of(&world, "b").await["etag"], "AAAAAAAAAAE=");
+}
+
+#[tokio::test]
+async fn twins_are_updated_by_their_own_etag() {
+    let world = World::new().await;
+    create(&world, "a").await;
+    let update = async |etag: &str, tags: &str| {
+        let body = format!(
+            r#"[{{"id":"a","importMode":"updateTwinIfMatchETag","twinETag":"{etag}","tags":{tags}}}]"#
+        );
+        let result = bulk(&world, &body).await;
+        result.errors.first().map(|error| error.error_code)
+    };
+    assert_eq!(update("AAAAAAAAAAE=", r#"{"x":1}"#).await, None);
+    assert_eq!(
+        update("AAAAAAAAAAE=", r#"{"x":2}"#).await,
+        Some("PreconditionFailed")
+    );
+    assert_eq!(update("AAAAAAAAAAI=", r#"{"x":null,"y":3}"#).await, None);
+    assert_eq!(twin_of(&world, "a").await["tags"], serde_json::json!({ "y": 3 }));
+}
+
+/// A twin that is too large leaves the identity, and says so.
+#[tokio::test]
+async fn an_entry_applied_in_part_is_a_warning() {
+    let world = World::new().await;
+    let large: Vec<String> = (0..9)
+        .map(|number| format!(r#""k{number}":"{}""#, "v".repeat(1_000)))
+        .collect();
+    let result = bulk(
+        &world,
+        &format!(r#"[{{"id":"a","tags":{{{}}}}}]"#, large.join(",")),
+    )
+    .await;
+    assert!(result.is_successful);
+    assert_eq!(result.warnings.len(), 1);
     assert_eq!(result.warnings[0].warning_code, "DeviceRegisteredWithoutTwin");
-    assert_eq!(result.errors.len(), 1);
-    assert_eq!(result.errors[0].module_id.as_deref(), Some("m"));
-    assert_eq!(result.errors[0].error_code, "FeatureNotSupported");
+    assert!(
+        result.warnings[0]
+            .warning_status
+            .contains("size should be less than 8192 bytes")
+    );
+    assert!(world.registry.get(&world.read, &id("a")).await.is_ok());
 }
 
 #[tokio::test]
@@ -177,11 +234,103 @@ async fn whole_requests_are_refused() {
             .await
             .is_successful
     );
-    assert!(
-        bulk(&world, r#"[{"id":"e"},{"id":"e","moduleId":"m"}]"#)
-            .await
-            .errors
-            .len()
-            == 1
+    let twice = r#"[{"id":"e"},{"id":"e","moduleId":""}]"#;
+    assert!(BulkRequest::from_json(twice.as_bytes(), &world.limits).is_err());
+}
+
+/// For each mode: what happens to a module that is absent, present with the etag given, present with another, and no etag given.
+#[tokio::test]
+async fn every_mode_follows_the_table_for_modules() {
+    const OK: &str = "";
+    let (exists, missing, stale, no_twin) = (
+        "ModuleAlreadyExistsOnDevice",
+        "ModuleNotFound",
+        "PreconditionFailed",
+        "DeviceNotFound",
     );
+    for (mode, absent, matching, other, without) in [
+        (ImportMode::Create, OK, exists, exists, exists),
+        (ImportMode::CreateOrUpdate, OK, OK, OK, OK),
+        (ImportMode::CreateOrUpdateIfMatchEtag, OK, OK, stale, OK),
+        (ImportMode::Update, missing, OK, OK, OK),
+        (ImportMode::UpdateIfMatchEtag, missing, OK, stale, OK),
+        (ImportMode::Delete, missing, OK, OK, OK),
+        (ImportMode::DeleteIfMatchEtag, missing, OK, stale, OK),
+        (ImportMode::UpdateTwin, no_twin, OK, OK, OK),
+        (ImportMode::UpdateTwinIfMatchEtag, no_twin, OK, OK, OK),
+    ] {
+        let world = World::new().await;
+        create(&world, "d").await;
+        let create_module = async |name: &str| {
+            let module = world.put_module("d", name, "{}", IfMatch::Absent).await;
+            module.unwrap().etag.to_string()
+        };
+        let run = async |name: &str, etag: Option<&str>| {
+            let etag = etag.map_or_else(String::new, |etag| format!(r#","eTag":"{etag}""#));
+            let body = format!(r#"[{{"id":"d","moduleId":"{name}","importMode":"{mode}"{etag}}}]"#);
+            let result = bulk(&world, &body).await;
+            result.errors.first().map_or(OK, |error| error.error_code)
+        };
+        assert_eq!(run("absent", Some("MQ==")).await, absent, "{mode} absent");
+        let etag = create_module("matching").await;
+        assert_eq!(run("matching", Some(&etag)).await, matching, "{mode} matching");
+        create_module("other").await;
+        let foreign = Some("NDI5NDk2NzI5NQ==");
+        assert_eq!(run("other", foreign).await, other, "{mode} other");
+        create_module("without").await;
+        assert_eq!(run("without", None).await, without, "{mode} without");
+        let gone = world.get_module("d", "without").await.is_err();
+        let deletes = matches!(mode, ImportMode::Delete | ImportMode::DeleteIfMatchEtag);
+        assert_eq!(gone, deletes, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn the_entries_of_one_device_are_applied_in_their_order() {
+    let world = World::new().await;
+    let result = bulk(
+        &world,
+        r#"[{"id":"a","moduleId":"early"},{"id":"a"},{"id":"a","moduleId":"m","managedBy":"x"},{"id":"b"},
+            {"id":"b","moduleId":"m","importMode":"create","authentication":{"type":"none"}},
+            {"id":"b","moduleId":"$edgeHub"},{"id":"b","moduleId":"a/b"}]"#,
+    )
+    .await;
+    let failed: Vec<(&str, Option<&str>, &str)> = result
+        .errors
+        .iter()
+        .map(|error| {
+            let (device, module) = (error.device_id.as_str(), error.module_id.as_deref());
+            (device, module, error.error_code)
+        })
+        .collect();
+    assert_eq!(
+        failed,
+        [
+            ("a", Some("early"), "DeviceNotFound"),
+            ("b", Some("$edgeHub"), "ArgumentInvalid"),
+            ("b", Some("a/b"), "ArgumentInvalid"),
+        ]
+    );
+    let module = world.get_module("a", "m").await.unwrap();
+    assert_eq!(module.managed_by.as_deref(), Some("x"));
+    let module = world.get_module("b", "m").await.unwrap();
+    assert_eq!(module.authentication.type_name(), "sas");
+    let gone = bulk(
+        &world,
+        r#"[{"id":"b","importMode":"delete"},{"id":"b","moduleId":"m","importMode":"delete"}]"#,
+    );
+    assert_eq!(gone.await.errors[0].error_code, "DeviceNotFound");
+}
+
+#[tokio::test]
+async fn a_device_can_bring_all_of_its_modules() {
+    let world = World::new().await;
+    create(&world, "d").await;
+    let entries: Vec<String> = (0..60)
+        .map(|number| format!(r#"{{"id":"d","moduleId":"m{number}","importMode":"create"}}"#))
+        .collect();
+    let result = bulk(&world, &format!("[{}]", entries.join(","))).await;
+    let codes: Vec<&str> = result.errors.iter().map(|error| error.error_code).collect();
+    assert_eq!(codes, ["TooManyModulesOnDevice"; 10]);
+    assert_eq!(world.modules("d").await.len(), 50);
 }

@@ -18,8 +18,8 @@ use hub::access::right;
 use hub::clock::Timestamp;
 use hub::error::Code;
 use hub::identity::{
-    Authentication, Change, Companion, Device, DeviceJson, Draft, GenerationId, IfMatch, Live, Registry,
-    Status,
+    Authentication, Change, Companion, Device, DeviceJson, Draft, GenerationId, IdentityRef, IfMatch, Live,
+    Registry, Status,
 };
 use hub::limits::Limit;
 use hub::store::{Collection, Expect, Key, Store, StoreError, Write};
@@ -131,6 +131,34 @@ async fn a_whole_document_can_be_sent_back() {
         again.status_updated, updated.status_updated,
         "only a change of status counts"
     );
+}
+
+#[tokio::test]
+async fn the_age_of_a_credential_is_that_of_its_last_change() {
+    let world = World::new().await;
+    let set = |device: &Device| IdentityRef::Device(device).authentication_set();
+    let at = |secs| Timestamp::from_secs(NOW_SECS + secs);
+    let device = create(&world, "d1").await;
+    assert_eq!(
+        (set(&device), device.authentication_updated),
+        (at(0), Timestamp::NEVER)
+    );
+    let same = world.draft(&json(&device, &Live::default()), "d1");
+    let put = async |draft: &Draft| {
+        world.clock.advance(Duration::from_secs(5));
+        let registry = &world.registry;
+        registry
+            .put(&world.write, &id("d1"), draft, IfMatch::Any)
+            .await
+            .unwrap()
+    };
+    assert_eq!(set(&put(&same).await), at(0), "it was written as it was");
+    let changed = put(&Draft::default()).await;
+    assert_eq!(set(&changed), at(10), "new keys");
+    let same = world.draft(&json(&changed, &Live::default()), "d1");
+    put(&same).await;
+    let read = world.registry.get(&world.read, &id("d1")).await.unwrap();
+    assert_eq!(set(&read), at(10));
 }
 
 #[tokio::test]
@@ -487,7 +515,7 @@ impl Companion for Shadow {
         change: Change<'a>,
     ) -> BoxFuture<'a, Result<Vec<Write>, StoreError>> {
         Box::pin(async move {
-            let key = |device: &Device| Key::new(Collection::Twins, hub, device.id.as_str());
+            let key = |identity: IdentityRef<'_>| Key::new(Collection::Twins, hub, identity.id().to_string());
             Ok(match change {
                 Change::Created { after } => {
                     vec![Write::Put {
@@ -511,7 +539,7 @@ impl Companion for Shadow {
             Change::Updated { after, .. } => ("updated", after),
             Change::Deleted { before } => ("deleted", before),
         };
-        self.done.lock().unwrap().push((what, device.generation));
+        self.done.lock().unwrap().push((what, device.generation()));
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use hub::error::Code;
+
 /// What went wrong, as scripts see it. Documented in `ironhub --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -23,6 +25,7 @@ pub(crate) enum Status {
 pub(crate) struct Failure {
     pub(crate) status: Status,
     text: String,
+    code: Option<Code>,
 }
 
 impl Failure {
@@ -30,6 +33,7 @@ impl Failure {
         Self {
             status,
             text: text.into(),
+            code: None,
         }
     }
 
@@ -46,6 +50,17 @@ impl Failure {
     /// A command that said all there is to say on standard output, and fails.
     pub(crate) fn silent() -> Self {
         Self::failed("")
+    }
+
+    /// With the code that the server gave.
+    pub(crate) fn with_code(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// The code that the server gave, if it refused.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.code
     }
 
     /// What went wrong.

@@ -8,6 +8,7 @@ mod client;
 mod command;
 mod context;
 mod failure;
+mod input;
 mod logging;
 mod output;
 mod run;

@@ -38,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "ironhub",
         &["ironhub-server", "ironhub-mqtt", "ironhub-hub", "ironhub-engines"],
     ),
-    ("ironhub-benches", &["ironhub-mqtt"]),
+    ("ironhub-benches", &["ironhub-mqtt", "ironhub-amqp"]),
     (
         "ironhub-fuzz",
         &[

@@ -153,6 +153,10 @@ fn malformed_cases() -> Vec<(Peer, Reason)> {
     let plain = |listener, bytes, reason| (Peer::plain(listener, bytes), (listener, "tls", reason));
     let secure =
         |listener, bytes: Vec<u8>, reason| (Peer::secure(listener, bytes), (listener, "parse", reason));
+    let flood = |bytes| {
+        let reason = ("amqp", "limit", "unauthenticated_bytes");
+        (Peer::secure("amqp", bytes), reason)
+    };
     vec![
         (Peer::leaving("mqtt"), ("mqtt", "tls", "tls_peer_closed")),
         plain("mqtt", b"\x10\x10\x00\x04MQTT", "tls_failed"),
@@ -168,14 +172,18 @@ fn malformed_cases() -> Vec<(Peer, Reason)> {
         secure("amqp", b"AMQP\x00\x09\x09\x09".to_vec(), "protocol_header"),
         secure("amqp", b"GET / HTTP/1.1\r\n".to_vec(), "protocol_header"),
         secure("amqp", peers::frame_of_2_gib(), "frame_too_large"),
-        // Before the open a frame has 512 bytes at most.
-        secure("amqp", peers::nested_sasl_init(10_000), "frame_too_large"),
-        secure("amqp", peers::nested_sasl_init(450), "undecodable"),
-        secure("amqp", peers::nested_begin(10_000), "undecodable"),
-        (
-            Peer::secure("amqp", peers::empty_frames(20_000)),
-            ("amqp", "limit", "unauthenticated_bytes"),
+        // Before the open a frame has 8 KiB at most, and so has all that a stranger says.
+        secure(
+            "amqp",
+            peers::nested_sasl_init(10_000)[..8_000].to_vec(),
+            "frame_too_large",
         ),
+        secure("amqp", peers::nested_sasl_init(6_000), "undecodable"),
+        secure("amqp", peers::nested_sasl_init(450), "undecodable"),
+        secure("amqp", peers::nested_begin(6_000), "undecodable"),
+        flood(peers::nested_sasl_init(10_000)),
+        flood(peers::nested_begin(10_000)),
+        flood(peers::empty_frames(20_000)),
         secure("https", peers::header_flood(20 * 1_024), "head_too_large"),
         secure("https", b"\x16\x03\x01 is no HTTP\r\n\r\n".to_vec(), "malformed"),
     ]
@@ -264,30 +272,29 @@ fn refused_count(server: &Dev) -> usize {
     counts.map(|count| count.parse::<usize>().unwrap()).sum()
 }
 
-/// Strangers by what they have sent, what one may cost in bytes, and how one is made.
-type Kind = (&'static str, u64, fn() -> Peer);
+/// Strangers by what they have sent, and how one is made.
+type Kind = (&'static str, fn() -> Peer);
 
-const KINDS: [Kind; 9] = [
-    ("nothing", STRANGER_BYTES_MAX, || Peer::silent("mqtt")),
-    ("half a hello", STRANGER_BYTES_MAX, || Peer::half_hello("https")),
-    ("a hello", STRANGER_BYTES_MAX, || Peer::hello("amqp")),
-    ("TLS on MQTT", STRANGER_BYTES_MAX, || Peer::secure("mqtt", vec![])),
-    ("half a CONNECT", STRANGER_BYTES_MAX, || {
-        Peer::secure("mqtt", peers::connect())
+const KINDS: [Kind; 12] = [
+    ("nothing", || Peer::silent("mqtt")),
+    ("half a hello", || Peer::half_hello("https")),
+    ("a hello", || Peer::hello("amqp")),
+    ("most of a TLS record", || Peer::plain("mqtt", peers::HALF_RECORD)),
+    ("TLS on MQTT", || Peer::secure("mqtt", vec![])),
+    ("half a CONNECT", || Peer::secure("mqtt", peers::connect())),
+    ("most of a CONNECT", || {
+        Peer::secure("mqtt", peers::half_connect(7_900))
     }),
-    ("an AMQP open", STRANGER_BYTES_MAX, || {
-        Peer::secure("amqp", peers::empty_frames(8))
+    ("an AMQP open", || Peer::secure("amqp", peers::empty_frames(8))),
+    ("most of an AMQP frame", || {
+        Peer::secure("amqp", peers::half_frame(7_900))
     }),
-    ("TLS on HTTPS", STRANGER_BYTES_MAX, || {
-        Peer::secure("https", vec![])
+    ("TLS on HTTPS", || Peer::secure("https", vec![])),
+    ("most of an HTTP head", || {
+        Peer::secure("https", peers::half_head(8_000))
     }),
-    // Over the budget one by one: a record is opened only when it is whole, and hyper takes two buffers of 8 KiB with the first
-    // byte of a head that may have 16 KiB.
-    ("most of a TLS record", 28 * 1_024, || {
-        Peer::plain("mqtt", peers::HALF_RECORD)
-    }),
-    ("most of an HTTP head", 44 * 1_024, || {
-        Peer::secure("https", peers::half_head(15_000))
+    ("most of an HTTP record", || {
+        Peer::cut("https", peers::half_head(16_384))
     }),
 ];
 
@@ -310,17 +317,17 @@ fn thousands_of_strangers_cost_their_budget_and_no_more() {
         let honest = Honest::start(&access).await;
         let mut held = Vec::new();
         // What the server needs once and for all it has after the first few.
-        for (_, _, make) in KINDS {
+        for (_, make) in KINDS {
             open(&server, &access, make, 20, &mut held).await;
         }
         let first = resident_bytes(&server);
         let each = (wanted - held.len()) / KINDS.len();
-        for (name, bytes_max, make) in KINDS {
+        for (name, make) in KINDS {
             let before = resident_bytes(&server);
             open(&server, &access, make, each, &mut held).await;
             let cost = resident_bytes(&server).saturating_sub(before) / u64::try_from(each).unwrap();
             eprintln!("{name}: {cost} bytes a connection");
-            assert!(cost <= bytes_max, "{name}: {cost} bytes a connection");
+            assert!(cost <= STRANGER_BYTES_MAX, "{name}: {cost} bytes a connection");
         }
         let opened = u64::try_from(each * KINDS.len()).unwrap();
         let cost = resident_bytes(&server).saturating_sub(first) / opened;

@@ -12,13 +12,25 @@ use std::path::Path;
 use subject::{ask, ironhub};
 
 /// Commands whose help is kept as golden files.
-const HELP: [(&str, &[&str]); 10] = [
+const HELP: [(&str, &[&str]); 22] = [
     ("ironhub", &[]),
     ("dev", &["dev"]),
     ("serve", &["serve"]),
     ("config", &["config"]),
     ("device", &["device"]),
     ("device-create", &["device", "create"]),
+    ("module", &["module"]),
+    ("module-create", &["module", "create"]),
+    ("twin", &["twin"]),
+    ("twin-patch", &["twin", "patch"]),
+    ("twin-watch", &["twin", "watch"]),
+    ("method", &["method"]),
+    ("method-invoke", &["method", "invoke"]),
+    ("command", &["command"]),
+    ("command-send", &["command", "send"]),
+    ("command-feedback", &["command", "feedback"]),
+    ("explain", &["explain"]),
+    ("explain-device", &["explain", "device"]),
     ("monitor", &["monitor"]),
     ("simulate", &["simulate"]),
     ("events", &["events"]),
@@ -69,6 +81,16 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["dev", "--mqtt-port", "x"],
         &["dev", "--set", "x"],
         &["simulate", "--rate", "0"],
+        &["monitor", "--all", "--source", "twins"],
+        &["method", "invoke", "d1", "m", "--timeout", "1500 ms"],
+        &["command", "send", "d1", "x", "--property", "no-value"],
+        &["command", "send", "d1", "x", "--ack", "perhaps"],
+        &["command", "feedback", "--max", "0"],
+        // Before a server is looked for.
+        &["twin", "patch", "d1", "{"],
+        &["twin", "patch", "d1", "{\"desired\":{}}"],
+        &["twin", "replace", "d1", "@/nowhere/at/all"],
+        &["method", "invoke", "d1", "m", "--payload", "{"],
     ] {
         let (code, stdout, stderr) = ask(ironhub(home.path()).args(arguments));
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
@@ -175,11 +197,20 @@ fn completions_and_manual_pages_are_made() {
     let home = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let (code, stdout, _) = ask(ironhub(home.path()).args(["completions", shell]));
-        assert!(code == 0 && stdout.contains("consumer-group"), "{shell}");
+        assert!(
+            code == 0 && stdout.contains("consumer-group") && stdout.contains("feedback"),
+            "{shell}"
+        );
     }
     let folder = home.path().join("man");
     assert_eq!(ask(ironhub(home.path()).arg("man").arg(&folder)).0, 0);
-    for page in ["ironhub.1", "ironhub-dev.1", "ironhub-device-create.1"] {
+    for page in [
+        "ironhub.1",
+        "ironhub-dev.1",
+        "ironhub-device-create.1",
+        "ironhub-twin-patch.1",
+        "ironhub-explain-device.1",
+    ] {
         assert!(folder.join(page).exists(), "{page}");
     }
 }

@@ -272,6 +272,51 @@ fn messages_to_the_client_have_a_window() {
 }
 
 #[test]
+fn a_message_is_sent_again_under_its_id_until_it_is_acknowledged() {
+    let (mut session, mut out) = open(60, secs(0));
+    let id = session
+        .command(&mut out)
+        .publish_acknowledged("c", b"1", false)
+        .unwrap();
+    session
+        .command(&mut out)
+        .publish_acknowledged("c", b"2", false)
+        .unwrap();
+    out.clear();
+    assert!(session.command(&mut out).publish_again(id, "c", b"1"));
+    assert_eq!(out, [0x3a, 6, 0, 1, b'c', 0, 1, b'1'], "DUP, QoS 1, the same id");
+    assert!(!session.can_publish(), "it still counts once");
+    out.clear();
+    let answer = bytes(&[Packet::PubAck(id)]);
+    let (event, _) = session.handle_input(secs(1), &answer, &mut out).unwrap().unwrap();
+    assert_eq!(event, Event::Acknowledged { packet_id: id });
+    assert!(!session.command(&mut out).publish_again(id, "c", b"1"));
+    assert!(!session.command(&mut out).publish_again(9, "c", b"1"));
+    assert_eq!(out, []);
+}
+
+#[test]
+fn a_withdrawn_message_leaves_the_window_and_its_id_is_not_used_again_soon() {
+    let (mut session, mut out) = open(60, secs(0));
+    for _ in 0..2 {
+        session
+            .command(&mut out)
+            .publish_acknowledged("c", b"", false)
+            .unwrap();
+    }
+    session.command(&mut out).withdraw(1);
+    session.command(&mut out).withdraw(77);
+    assert!(session.can_publish());
+    let late = bytes(&[Packet::PubAck(1)]);
+    let (event, _) = session.handle_input(secs(1), &late, &mut out).unwrap().unwrap();
+    assert_eq!(event, Event::Handled);
+    assert_eq!(
+        session.command(&mut out).publish_acknowledged("c", b"", false),
+        Ok(3)
+    );
+}
+
+#[test]
 fn answers_to_requests() {
     let (mut session, mut out) = open(60, secs(0));
     let filters = Filters::to_bytes(&[("a/#", QoS::AtLeastOnce), ("b", QoS::AtMostOnce)]);

@@ -6,14 +6,17 @@ use engines::segment::SegmentLog;
 use engines::sqlite::SqliteStore;
 use hub::bus::Bus;
 use hub::clock::{Clock, Timestamp};
+use hub::commands::{Commands, Feedback};
 use hub::entropy::Entropy;
 use hub::hub::Hubs;
 use hub::identity::Registry;
 use hub::limits::Limits;
+use hub::methods::Methods;
 use hub::presence::Presences;
 use hub::records::Records;
 use hub::sessions::Sessions;
 use hub::tenancy::HubName;
+use hub::twins::Twins;
 
 use crate::listen::Strangers;
 
@@ -23,6 +26,10 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) presences: Arc<Presences>,
     pub(crate) sessions: Sessions,
+    pub(crate) twins: Arc<Twins>,
+    pub(crate) methods: Methods,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) feedback: Arc<Feedback>,
     pub(crate) records: Arc<Records>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bus: Arc<dyn Bus>,

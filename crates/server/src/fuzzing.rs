@@ -4,7 +4,9 @@ use hub::identity::{DeviceId, IdentityId};
 use hub::telemetry::Message;
 
 use crate::amqp::fuzzing as amqp_fuzzing;
+use crate::http::fuzzing as http_fuzzing;
 use crate::mqtt::fuzzing as mqtt_fuzzing;
+use crate::websocket::fuzzing as websocket_fuzzing;
 
 fn identity() -> Option<IdentityId> {
     DeviceId::parse("dev1").ok().map(IdentityId::device)
@@ -40,4 +42,22 @@ pub fn address(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         amqp_fuzzing::address(text);
     }
+}
+
+/// A request of a device over HTTPS: path and query, or the body of a batch.
+pub fn device_request(data: &[u8]) {
+    http_fuzzing::device_request(data);
+}
+
+/// Frames of a WebSocket: they say the same in whatever pieces they come.
+pub fn websocket_frames(data: &[u8]) {
+    let Some((piece, frames)) = data.split_first() else {
+        return;
+    };
+    let (whole, answers, end) = websocket_fuzzing::read(frames, frames.len());
+    assert!(whole.len() <= frames.len());
+    // A pong and a close: 127 and 4 bytes.
+    assert!(answers.len() <= 131);
+    let (pieces, _, end_of_pieces) = websocket_fuzzing::read(frames, usize::from(*piece));
+    assert_eq!((whole, end), (pieces, end_of_pieces));
 }

@@ -22,6 +22,8 @@ mod mqtt;
 mod refusal;
 mod run;
 mod tls;
+mod tracking;
+mod websocket;
 
 pub use listen::BindError;
 pub use run::{Addresses, Ready, ReadyHub, StartError, run};

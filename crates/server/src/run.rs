@@ -10,18 +10,21 @@ use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
-use hub::bus::{Bus, Mail};
-use hub::clock::{Clock, SystemClock};
-use hub::entropy::{Entropy, SystemEntropy};
+use hub::bus::Mail;
+use hub::clock::SystemClock;
+use hub::commands::{Commands, Feedback};
+use hub::entropy::SystemEntropy;
 use hub::error::Error;
+use hub::events::Events;
 use hub::hub::{HostTaken, Hub, Hubs, Seams};
 use hub::identity::Registry;
 use hub::limits::{Limit, Limits};
+use hub::methods::Methods;
 use hub::presence::Presences;
 use hub::records::Records;
 use hub::sessions::{Leftovers, Sessions};
-use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
+use hub::twins::Twins;
 use rustls::ServerConfig;
 
 use crate::app::App;
@@ -33,6 +36,9 @@ use crate::{admin, amqp, http, mqtt};
 
 /// How often presence is written behind.
 const PRESENCE_FLUSH_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often commands and feedback are looked through for what is due.
+const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -142,6 +148,7 @@ pub async fn run(
     let app = Arc::new(open(&config).await?);
     let addresses = listen(&config, &tls, &app, &drain)?;
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
+    let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -159,6 +166,7 @@ pub async fn run(
         tracing::warn!("some connections did not end in time");
     }
     flusher.abort();
+    sweeper.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -181,27 +189,75 @@ fn make_folder(folder: &Path) -> Result<(), StartError> {
 async fn open(config: &Config) -> Result<App, StartError> {
     let limits = Arc::new(Limits::new(config.fidelity));
     limits.configure(config.fidelity, &config.limits.to_vec());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
     let sqlite = Arc::new(SqliteStore::open(&config.data_dir.join("store.db"))?);
-    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
     let seams = Seams {
-        store: Arc::clone(&store),
-        bus: Arc::clone(&bus),
-        clock: Arc::clone(&clock),
-        entropy: Arc::clone(&entropy),
-        limits: Arc::clone(&limits),
+        store: Arc::<SqliteStore>::clone(&sqlite),
+        bus: Arc::new(LocalBus::new()),
+        clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SystemEntropy),
+        limits,
         encoder: Arc::new(SectionEncoder),
     };
+    let events = Arc::new(Events::new(
+        Arc::clone(&seams.encoder),
+        Arc::clone(&seams.clock),
+        Arc::clone(&seams.entropy),
+    ));
     let hubs = Hubs::default();
     let mut logs = Vec::new();
-    for hub in &config.hubs {
-        let (hub, log) = open_hub(hub, &config.data_dir, &seams).await?;
+    for settings in &config.hubs {
+        let (hub, log) = open_hub(settings, &config.data_dir, &seams).await?;
+        let seam: Arc<dyn hub::log::Log> = Arc::<SegmentLog>::clone(&log);
+        events.connect(hub.name(), settings.event_sources, seam);
         logs.push((hub.name().clone(), log));
         hubs.add(&Arc::new(hub))?;
     }
-    let presences = Arc::new(Presences::new(Arc::clone(&store), Arc::clone(&clock)));
+    Ok(assemble(seams, &events, hubs, sqlite, logs))
+}
+
+/// Puts the domain together over its seams. What lives and dies with identities is made before the registry, which tells it.
+pub(crate) fn assemble(
+    seams: Seams,
+    events: &Arc<Events>,
+    hubs: Hubs,
+    sqlite: Arc<SqliteStore>,
+    logs: Vec<(HubName, Arc<SegmentLog>)>,
+) -> App {
+    let Seams {
+        store,
+        bus,
+        clock,
+        entropy,
+        limits,
+        ..
+    } = seams;
+    let presences = Arc::new(Presences::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(events),
+    ));
+    let twins = Arc::new(Twins::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&limits),
+        Arc::clone(events),
+    ));
+    let feedback = Arc::new(Feedback::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    ));
+    let commands = Commands::new(
+        Arc::clone(&store),
+        Arc::clone(&bus),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    )
+    .with_feedback(Arc::clone(&feedback));
+    let commands = Arc::new(commands);
     let registry = Registry::new(
         Arc::clone(&store),
         Arc::clone(&bus),
@@ -209,22 +265,22 @@ async fn open(config: &Config) -> Result<App, StartError> {
         Arc::clone(&entropy),
         Arc::clone(&limits),
     )
-    .with_companion(Arc::new(Leftovers::new(
-        Arc::clone(&store),
-        Arc::clone(&presences),
-    )));
-    let records = Arc::new(Records::new(
-        Arc::clone(&clock),
-        limits.size(Limit::RecordsKeptMax),
-    ));
-    Ok(App {
+    .with_companion(Arc::<Commands>::clone(&commands))
+    .with_companion(twins.companion())
+    .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
+    let records = Records::new(Arc::clone(&clock), limits.size(Limit::RecordsKeptMax));
+    App {
         hubs,
         store: sqlite,
         logs,
         registry,
         presences,
+        methods: Methods::new(Arc::clone(&store), Arc::clone(&bus)),
         sessions: Sessions::new(store),
-        records,
+        twins,
+        commands,
+        feedback,
+        records: Arc::new(records),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),
@@ -234,7 +290,7 @@ async fn open(config: &Config) -> Result<App, StartError> {
         bus,
         clock,
         entropy,
-    })
+    }
 }
 
 async fn open_hub(
@@ -328,6 +384,23 @@ async fn flush_presence(app: Arc<App>) {
         period.tick().await;
         if let Err(error) = app.presences.flush().await {
             tracing::warn!(%error, "connection times were not written; trying again");
+        }
+    }
+}
+
+/// Ends what is due of commands and feedback: locks, lives. A hub that cannot be worked on does not keep the others from it.
+async fn sweep_commands(app: Arc<App>) {
+    let mut period = tokio::time::interval(COMMAND_SWEEP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        app.commands.end_locks();
+        for hub in app.hubs.all() {
+            let swept = app.commands.expire(hub.name()).await;
+            if let Err(error) = swept.and(app.feedback.sweep(hub.name()).await) {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::warn!(hub = %hub.name(), detail, "expired commands or feedback remain; trying again");
+            }
         }
     }
 }

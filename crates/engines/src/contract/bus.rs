@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use hub::bus::{Address, Bus, Inbox, Mail};
 use hub::identity::{DeviceId, IdentityId, ModuleId};
+use hub::methods::Invocation;
 use hub::tenancy::HubName;
 
 /// Runs the whole suite; `make` gives a fresh bus each time.
@@ -12,6 +13,9 @@ pub async fn all<B: Bus>(make: impl Fn() -> Arc<B>) {
     an_old_claim_releases_nothing(make()).await;
     a_connection_does_not_displace_itself(make()).await;
     mail_reaches_the_holder_alone(make()).await;
+    mail_keeps_its_order(make()).await;
+    a_call_that_reaches_nobody_is_dropped(make()).await;
+    a_claim_knows_whether_it_missed_mail(make()).await;
     a_broadcast_stays_inside_its_hub(make()).await;
     devices_are_counted_without_modules(make()).await;
     an_inbox_may_call_the_bus(make()).await;
@@ -94,6 +98,64 @@ async fn mail_reaches_the_holder_alone(bus: Arc<impl Bus>) {
     bus.release(&device, claim);
     assert!(!bus.send(&device, Mail::Recheck));
     assert!(inbox.taken().is_empty());
+}
+
+async fn mail_keeps_its_order(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let inbox = Arc::new(Letters::default());
+    bus.claim(&device, "p".into(), inbox.clone()).await;
+    let desired = |version| Mail::Desired {
+        version,
+        document: vec![b'x'; 32_768].into(),
+    };
+    let mail: Vec<Mail> = (0..100)
+        .flat_map(|version| [desired(version), Mail::Commands])
+        .collect();
+    for letter in &mail {
+        assert!(bus.send(&device, letter.clone()));
+    }
+    let taken: Vec<Mail> = inbox.taken().into_iter().map(|(_, mail)| mail).collect();
+    assert_eq!(taken, mail);
+}
+
+async fn a_call_that_reaches_nobody_is_dropped(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let inbox = Arc::new(Letters::default());
+    let call = || {
+        let (invocation, answer) = Invocation::new("m".into(), Vec::new().into());
+        (Mail::Method(Arc::new(invocation)), answer)
+    };
+    let (mail, answer) = call();
+    assert!(!bus.send(&device, mail));
+    assert!(answer.await.is_err(), "whoever waits for it hears at once");
+    let claim = bus.claim(&device, "p".into(), inbox.clone()).await;
+    let (mail, answer) = call();
+    assert!(bus.send(&device, mail));
+    bus.release(&device, claim);
+    drop(inbox.taken());
+    assert!(answer.await.is_err());
+}
+
+async fn a_claim_knows_whether_it_missed_mail(bus: Arc<impl Bus>) {
+    let device = address("hub1", "d1", None);
+    let since = bus.moment(&device);
+    let claim = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(!claim.may_have_missed(since), "nothing was sent");
+    bus.send(&device, Mail::Recheck);
+    bus.release(&device, claim);
+    let of_holder = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(of_holder.may_have_missed(since), "an earlier holder got it");
+    bus.release(&device, of_holder);
+
+    let since = bus.moment(&device);
+    assert!(!bus.send(&device, Mail::Recheck));
+    let of_nobody = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(of_nobody.may_have_missed(since), "nobody got it");
+
+    let since = bus.moment(&device);
+    bus.broadcast(&device.hub, Mail::Recheck);
+    let of_all = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    assert!(of_all.may_have_missed(since), "it went to the hub's holders");
 }
 
 async fn a_broadcast_stays_inside_its_hub(bus: Arc<impl Bus>) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub::BoxFuture;
-use hub::bus::{Address, Bus, Claim, Inbox, Mail};
+use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::tenancy::HubName;
 
 /// Number of shards: enough that two workers seldom meet, small enough that an empty bus costs nothing.
@@ -28,6 +28,8 @@ struct Shard {
     holders: HashMap<Address, Holder>,
     /// Devices (without modules) of each hub in `holders`, so that counting needs no walk.
     device_counts: HashMap<HubName, usize>,
+    /// Counts the mail to identities of the shard, also to those that nobody holds.
+    mail_count: u64,
 }
 
 struct Holder {
@@ -58,7 +60,10 @@ impl LocalBus {
             claim: number,
             inbox: Arc::clone(inbox),
         };
-        let older = self.shard(address).insert(address, holder);
+        let (older, moment) = {
+            let mut shard = self.shard(address);
+            (shard.insert(address, holder), shard.moment())
+        };
         // A connection that claims an identity again is not displaced by itself.
         let displaced = older.filter(|older| !Arc::ptr_eq(&older.inbox, inbox));
         if let Some(older) = &displaced {
@@ -67,6 +72,7 @@ impl LocalBus {
         Claim {
             number,
             displaced: displaced.is_some(),
+            moment,
         }
     }
 }
@@ -78,6 +84,10 @@ impl Default for LocalBus {
 }
 
 impl Bus for LocalBus {
+    fn moment(&self, address: &Address) -> Moment {
+        self.shard(address).moment()
+    }
+
     fn claim<'a>(
         &'a self,
         address: &'a Address,
@@ -103,11 +113,11 @@ impl Bus for LocalBus {
     }
 
     fn send(&self, address: &Address, mail: Mail) -> bool {
-        let inbox = self
-            .shard(address)
-            .holders
-            .get(address)
-            .map(|holder| Arc::clone(&holder.inbox));
+        let inbox = {
+            let mut shard = self.shard(address);
+            shard.mail_count += 1;
+            shard.holders.get(address).map(|holder| Arc::clone(&holder.inbox))
+        };
         match inbox {
             Some(inbox) => {
                 inbox.deliver(address, mail);
@@ -120,12 +130,16 @@ impl Bus for LocalBus {
     fn broadcast(&self, hub: &HubName, mail: Mail) -> usize {
         let mut count = 0;
         for shard in &self.shards {
-            let inboxes: Vec<(Address, Arc<dyn Inbox>)> = lock(shard)
-                .holders
-                .iter()
-                .filter(|(address, _)| address.hub == *hub)
-                .map(|(address, holder)| (address.clone(), Arc::clone(&holder.inbox)))
-                .collect();
+            let inboxes: Vec<(Address, Arc<dyn Inbox>)> = {
+                let mut shard = lock(shard);
+                shard.mail_count += 1;
+                shard
+                    .holders
+                    .iter()
+                    .filter(|(address, _)| address.hub == *hub)
+                    .map(|(address, holder)| (address.clone(), Arc::clone(&holder.inbox)))
+                    .collect()
+            };
             count += inboxes.len();
             for (address, inbox) in inboxes {
                 inbox.deliver(&address, mail.clone());
@@ -147,6 +161,10 @@ impl Bus for LocalBus {
 }
 
 impl Shard {
+    fn moment(&self) -> Moment {
+        Moment(self.mail_count)
+    }
+
     fn insert(&mut self, address: &Address, holder: Holder) -> Option<Holder> {
         let older = self.holders.insert(address.clone(), holder);
         if older.is_none() && address.identity.module.is_none() {

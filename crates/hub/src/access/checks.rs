@@ -51,7 +51,7 @@ impl Gate {
                 let subject = Subject::Identity(identity.clone());
                 let fingerprint = match &registered.authentication {
                     Authentication::Sas { primary, secondary } => signing_key(token, [primary, secondary]),
-                    _ => return Err(Refusal::new(Reason::CertificateExpected, subject)),
+                    other => return Err(takes_no_token(identity, other)),
                 };
                 let fingerprint =
                     fingerprint.ok_or_else(|| Refusal::new(Reason::SignatureMismatch, subject.clone()))?;
@@ -85,7 +85,7 @@ impl Gate {
     ) -> Result<(), Refusal> {
         if let Some((identity, registered)) = of {
             if !matches!(registered.authentication, Authentication::Sas { .. }) {
-                return Err(Refusal::of(identity, Reason::CertificateExpected));
+                return Err(takes_no_token(identity, &registered.authentication));
             }
             check_rules(hub, identity)?;
         }
@@ -157,14 +157,29 @@ pub(super) fn parse_scope(hub: &HubProfile, token: &Token<'_>, subject: &Subject
 
 /// The decision point of certificates: the identity logs in with one, or has sent no usable token. What the peer's chain is
 /// worth is not decided yet, so every answer is a refusal.
-pub(super) fn check_certificate(identity: &IdentityId, credential: &Credential<'_>) -> Refusal {
-    if !credential.certificates.is_empty() {
+pub(super) fn check_certificate(
+    identity: &IdentityId,
+    authentication: &Authentication,
+    credential: &Credential<'_>,
+) -> Refusal {
+    if matches!(authentication, Authentication::None) {
+        Refusal::of(identity, Reason::CredentialUnset)
+    } else if !credential.certificates.is_empty() {
         Refusal::of(identity, Reason::CertificateUnavailable)
     } else if credential.token.is_some() {
         Refusal::of(identity, Reason::CertificateExpected)
     } else {
         Refusal::of(identity, Reason::CredentialMissing).expecting("a client certificate")
     }
+}
+
+/// The refusal of a token for an identity that logs in otherwise, or not at all.
+fn takes_no_token(identity: &IdentityId, authentication: &Authentication) -> Refusal {
+    let reason = match authentication {
+        Authentication::None => Reason::CredentialUnset,
+        _ => Reason::CertificateExpected,
+    };
+    Refusal::of(identity, reason)
 }
 
 fn check_rules(hub: &HubProfile, identity: &IdentityId) -> Result<(), Refusal> {

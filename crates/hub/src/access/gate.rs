@@ -4,14 +4,16 @@
 //! then signature, expiry, right and scope of the token. The first two come before the credential because unknown and disabled
 //! identities are answered as such whatever the token (device-mqtt-https.md 3.3, 11.7).
 //!
+//! A module is asked the same questions with a key of its own; only its status is its device's.
+//!
 //! A change of the registry reaches an open connection as [`Mail::Recheck`](crate::bus::Mail::Recheck), through the claim that
-//! it holds on the bus. A connection that claims after it was authenticated must ask [`Gate::recheck`] once more, or it misses
-//! a change in between.
+//! it holds on the bus. A connection that claims after it was authenticated must ask the bus for the [`Moment`](crate::bus::Moment)
+//! before it, and [`Gate::recheck`] once more when the claim [may have missed](crate::bus::Claim::may_have_missed) mail since.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clock::{Clock, Timestamp};
-use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Status};
+use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
 use crate::store::Store;
 use crate::tenancy::HubName;
@@ -47,6 +49,8 @@ pub struct Gate {
 pub(super) struct Registered {
     pub(super) generation: GenerationId,
     pub(super) authentication: Authentication,
+    /// Whether it is an edge device.
+    pub(super) is_edge: bool,
 }
 
 impl Gate {
@@ -95,7 +99,11 @@ impl Gate {
         let hub = self.profile();
         let registered = self.enabled(&hub.name, identity).await?;
         let (Authentication::Sas { .. }, token) = (&registered.authentication, credential.token) else {
-            return Err(check_certificate(identity, credential));
+            return Err(check_certificate(
+                identity,
+                &registered.authentication,
+                credential,
+            ));
         };
         let Some(Secretive(token)) = token else {
             return Err(
@@ -167,7 +175,7 @@ impl Gate {
         Authorized::new(self.profile().name.clone(), Actor::Operator)
     }
 
-    fn service_token<'t>(&self, text: &'t str) -> Result<Token<'t>, Refusal> {
+    pub(super) fn service_token<'t>(&self, text: &'t str) -> Result<Token<'t>, Refusal> {
         if text.is_empty() {
             return Err(
                 Refusal::new(Reason::CredentialMissing, Subject::Peer).expecting("a shared access signature")
@@ -179,7 +187,7 @@ impl Gate {
         Token::parse(text, &self.limits)
     }
 
-    /// A registered and enabled identity. A module needs its device to be enabled too.
+    /// A registered and enabled identity. A module has the status of its device.
     pub(super) async fn enabled(&self, hub: &HubName, identity: &IdentityId) -> Result<Registered, Refusal> {
         let (registered, status) = self.registered(hub, identity).await?;
         match status {
@@ -195,17 +203,25 @@ impl Gate {
         identity: &IdentityId,
     ) -> Result<(Registered, Status), Refusal> {
         let device = self.device(hub, identity).await?;
-        // A module's record lies in the collection Modules; no operation writes there yet, so none is registered.
-        if identity.module.is_some() {
+        let Some(id) = &identity.module else {
+            let registered = Registered {
+                generation: device.generation,
+                authentication: device.authentication,
+                is_edge: device.placement.is_edge(),
+            };
+            return Ok((registered, device.status));
+        };
+        let Some(module) = self.module(hub, identity, id).await? else {
             let reason = match device.status {
                 Status::Enabled => Reason::IdentityUnknown,
                 Status::Disabled => Reason::IdentityDisabled,
             };
             return Err(Refusal::of(identity, reason));
-        }
+        };
         let registered = Registered {
-            generation: device.generation,
-            authentication: device.authentication,
+            generation: module.generation,
+            authentication: module.authentication,
+            is_edge: false,
         };
         Ok((registered, device.status))
     }
@@ -216,6 +232,18 @@ impl Gate {
             Ok(None) => Err(Refusal::of(identity, Reason::IdentityUnknown)),
             Err(error) => Err(Refusal::unavailable(Subject::Identity(identity.clone()), &error)),
         }
+    }
+
+    async fn module(
+        &self,
+        hub: &HubName,
+        identity: &IdentityId,
+        id: &ModuleId,
+    ) -> Result<Option<Module>, Refusal> {
+        let found = identity::load_module(&*self.store, hub, &identity.device, id).await;
+        let found =
+            found.map_err(|error| Refusal::unavailable(Subject::Identity(identity.clone()), &error))?;
+        Ok(found.map(|(module, _)| module))
     }
 }
 

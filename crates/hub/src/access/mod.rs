@@ -7,6 +7,7 @@
 mod checks;
 mod credential;
 mod gate;
+mod gate_edge;
 mod gate_grants;
 mod grant;
 mod plain;
@@ -26,7 +27,9 @@ pub use plain::PlainUser;
 pub use policies::Policies;
 pub use policy::Policy;
 pub use profile::{HubProfile, Rules};
-pub use proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, right};
+pub use proof::{
+    Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller, right,
+};
 pub use refusal::{Reason, Refusal, Step, Subject};
 pub use rights::Rights;
 pub use scope::{Resource, Scope};

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::identity::{GenerationId, IdentityId};
+use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
@@ -179,6 +179,56 @@ impl Authenticated {
     /// When the credential expires; an open connection lasts for a grace longer ([`super::Gate::closes_at`]).
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+}
+
+/// Proof that a peer is an edge device, by a key of its own. It may look after its own modules, and only them.
+#[derive(Debug, Clone)]
+pub struct EdgeDevice {
+    pub(super) hub: HubName,
+    pub(super) device: DeviceId,
+    pub(super) generation: GenerationId,
+}
+
+impl EdgeDevice {
+    /// The hub.
+    pub fn hub(&self) -> &HubName {
+        &self.hub
+    }
+
+    /// The device.
+    pub fn device(&self) -> &DeviceId {
+        &self.device
+    }
+
+    /// Tells the device from an earlier one of the same id.
+    pub fn generation(&self) -> GenerationId {
+        self.generation
+    }
+}
+
+/// Who works on the modules of a device (service-rest.md 2.3).
+#[derive(Debug)]
+pub enum ModuleCaller<R: right::Right> {
+    /// A holder of the right `R`, which covers the modules of every device.
+    Service(Authorized<R>),
+    /// An edge device.
+    EdgeDevice(EdgeDevice),
+}
+
+impl<R: right::Right> ModuleCaller<R> {
+    /// The hub.
+    pub fn hub(&self) -> &HubName {
+        match self {
+            Self::Service(proof) => proof.hub(),
+            Self::EdgeDevice(edge) => edge.hub(),
+        }
+    }
+}
+
+impl<R: right::Right> From<Authorized<R>> for ModuleCaller<R> {
+    fn from(proof: Authorized<R>) -> Self {
+        Self::Service(proof)
     }
 }
 

@@ -102,6 +102,8 @@ reasons! {
         "None needed: the device may connect with the new identity's credentials.";
     PolicyUnknown "policy_unknown" Registry "The shared access policy does not exist."
         "Check the field skn of the token; names are case-sensitive.";
+    CredentialUnset "credential_unset" Registry "The identity has no credentials of its own yet."
+        "Start the edge runtime: it registers the keys of its modules.";
     RegistryUnavailable "registry_unavailable" Registry "The registry could not be read."
         "See the store's error beside this; the peer was told to try again.";
     IdentityDisabled "identity_disabled" Status "The identity is disabled."
@@ -297,6 +299,7 @@ impl fmt::Display for Refusal {
             Reason::IdentityUnknown => write!(f, "{subject} is not registered"),
             Reason::IdentityReplaced => write!(f, "{subject} was deleted and registered again"),
             Reason::PolicyUnknown => write!(f, "{subject} does not exist"),
+            Reason::CredentialUnset => write!(f, "{subject} has no credentials of its own yet"),
             Reason::KeyReplaced => write!(f, "the key of {subject} that was used is no longer valid"),
             Reason::RightMissing => write!(f, "{subject} holds {found} and lacks {expected}"),
             Reason::RegistryUnavailable => write!(f, "the registry could not be read: {found}"),

@@ -63,6 +63,8 @@ pub enum Authentication {
     },
     /// A certificate that chains to a verified CA of the hub.
     CertificateAuthority,
+    /// No credentials: a module of the edge runtime whose device has not registered any for it yet. Nothing is accepted.
+    None,
 }
 
 impl Authentication {
@@ -80,6 +82,7 @@ impl Authentication {
             Self::Sas { .. } => "sas",
             Self::SelfSigned { .. } => "selfSigned",
             Self::CertificateAuthority => "certificateAuthority",
+            Self::None => "none",
         }
     }
 
@@ -100,7 +103,7 @@ impl Authentication {
                     secondary: other_secondary,
                 },
             ) => primary == other_primary && secondary == other_secondary,
-            (Self::CertificateAuthority, Self::CertificateAuthority) => true,
+            (Self::CertificateAuthority, Self::CertificateAuthority) | (Self::None, Self::None) => true,
             _ => false,
         }
     }

@@ -1,28 +1,36 @@
 //! Many registry operations in one request (service-rest.md 4.6).
 //!
-//! Entries stand alone: those that fail are listed, the others are applied. They run side by side, so that the store gathers
-//! them into few commits. Refused: one batch for all, because one bad entry would then undo the good ones.
+//! Entries stand alone: those that fail are listed, the others are applied. Those of one device, its modules included, are
+//! applied in the order given; different devices run side by side, so that the store gathers them into few commits. Refused:
+//! one batch for all, because one bad entry would then undo the good ones.
+//!
+//! What an entry says about a twin is written after its identity. If only that fails, the entry is applied in part, and a warning
+//! says so.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::access::proof::{Authorized, right};
+use crate::access::proof::{Authorized, ModuleCaller, right};
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
-use crate::tenancy::HubName;
+use crate::twins::{TwinImport, Twins};
 
-use super::device_json::{AuthenticationBody, Body, CapabilitiesBody, unreadable};
+use super::authentication_json::AuthenticationBody;
+use super::bulk_result::{BulkResult, Report, clip};
+use super::device_json::{Body, CapabilitiesBody, unreadable};
+use super::module_json::ModuleBody;
 use super::registry::Demand;
-use super::{DeviceId, IfMatch, ImportMode, Registry};
+use super::{DeviceId, IdentityId, IfMatch, ImportMode, ModuleId, Registry};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
     id: Option<String>,
     module_id: Option<String>,
+    managed_by: Option<String>,
     #[serde(rename = "eTag")]
     etag: Option<String>,
     import_mode: Option<String>,
@@ -32,6 +40,8 @@ struct Entry {
     capabilities: Option<CapabilitiesBody>,
     device_scope: Option<String>,
     parent_scopes: Option<Vec<String>>,
+    #[serde(rename = "twinETag", alias = "twinEtag")]
+    twin_etag: Option<String>,
     tags: Option<Map<String, Value>>,
     properties: Option<Properties>,
 }
@@ -55,154 +65,174 @@ impl BulkRequest {
         limits
             .check_len(Limit::RegistryBodyBytesMax, body.len())
             .map_err(|exceeded| Error::peer(Code::GenericRequestEntityTooLarge, exceeded.to_string()))?;
-        let entries: Vec<Entry> =
+        let mut entries: Vec<Entry> =
             serde_json::from_slice(body).map_err(|error| unreadable("an array of devices", &error))?;
         limits
             .check_len(Limit::BulkDevicesMax, entries.len())
             .map_err(|exceeded| Error::peer(Code::TooManyDevices, exceeded.to_string()))?;
+        for entry in &mut entries {
+            entry.module_id = entry.module_id.take().filter(|id| !id.is_empty());
+        }
         let mut seen = HashSet::new();
         for entry in &entries {
             if !seen.insert((&entry.id, &entry.module_id)) {
-                return Err(Error::peer(
-                    Code::DeviceDefinedMultipleTimes,
-                    clip(entry.id.as_deref()),
-                ));
+                let id = clip(entry.id.as_deref().unwrap_or_default());
+                return Err(Error::peer(Code::DeviceDefinedMultipleTimes, id));
             }
         }
         Ok(Self { entries })
     }
 }
 
-/// The answer to a bulk request: HTTP 200 when successful, 400 otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BulkResult {
-    /// Whether every entry was applied.
-    pub is_successful: bool,
-    /// Entries that were not applied.
-    pub errors: Vec<BulkError>,
-    /// Entries that were applied in part.
-    pub warnings: Vec<BulkWarning>,
-}
-
-/// An entry that was not applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BulkError {
-    /// The device as named in the request.
-    pub device_id: String,
-    /// Name of the code.
-    pub error_code: &'static str,
-    /// The text for the caller.
-    pub error_status: String,
-    /// The module as named in the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub module_id: Option<String>,
-    /// What was asked for.
-    pub operation: String,
-}
-
-/// An entry that was applied in part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BulkWarning {
-    /// The device.
-    pub device_id: String,
-    /// Which warning.
-    pub warning_code: &'static str,
-    /// The text for the caller.
-    pub warning_status: String,
-}
-
 /// What came of one entry that was applied.
 enum Outcome {
     Complete,
-    WithoutTwin,
+    WithoutTwin(Error),
+}
+
+/// What an entry asks for.
+enum Order {
+    /// To write the identity, and its twin if the entry speaks of it.
+    Write(Demand),
+    /// To delete the identity.
+    Delete(IfMatch),
+    /// To write the twin alone.
+    Twin(IfMatch),
 }
 
 impl Registry {
     /// Applies every entry that can be applied.
-    pub async fn bulk(&self, proof: &Authorized<right::RegistryWrite>, request: BulkRequest) -> BulkResult {
-        let hub = proof.hub();
-        let run = |entry: Entry| async move {
-            let device_id = clip(entry.id.as_deref());
-            let module_id = entry.module_id.as_deref().map(|id| clip(Some(id)));
-            let operation = entry.import_mode.as_deref().map(|mode| clip(Some(mode)));
-            let outcome = self.bulk_entry(hub, entry).await;
-            (device_id, module_id, operation, outcome)
+    pub async fn bulk(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        request: BulkRequest,
+        twins: &Twins,
+    ) -> BulkResult {
+        let run = |entries: Vec<(usize, Entry)>| async move {
+            let mut outcomes = Vec::with_capacity(entries.len());
+            for (position, entry) in entries {
+                let report = entry.report();
+                outcomes.push((position, report, self.bulk_entry(proof, entry, twins).await));
+            }
+            outcomes
         };
-        let mut result = BulkResult {
-            is_successful: true,
-            errors: Vec::new(),
-            warnings: Vec::new(),
-        };
-        for (device_id, module_id, operation, outcome) in join_all(request.entries.into_iter().map(run)).await
-        {
+        let runs = join_all(by_device(request.entries).into_iter().map(run)).await;
+        let mut outcomes: Vec<_> = runs.into_iter().flatten().collect();
+        outcomes.sort_by_key(|(position, _, _)| *position);
+        let mut result = BulkResult::default();
+        for (_, report, outcome) in outcomes {
             match outcome {
                 Ok(Outcome::Complete) => {}
-                Ok(Outcome::WithoutTwin) => result.warnings.push(BulkWarning {
-                    device_id,
-                    warning_code: "DeviceRegisteredWithoutTwin",
-                    warning_status: "The identity was written; its tags and desired properties were not"
-                        .to_owned(),
-                }),
-                Err(error) => result.errors.push(BulkError {
-                    device_id,
-                    error_code: error.code().name(),
-                    error_status: error.message().to_owned(),
-                    module_id,
-                    operation: operation.unwrap_or_else(|| ImportMode::default().to_string()),
-                }),
+                Ok(Outcome::WithoutTwin(error)) => result.warnings.push(report.without_twin(&error)),
+                Err(error) => result.errors.push(report.failed(&error)),
             }
         }
         result.is_successful = result.errors.is_empty();
         result
     }
 
-    async fn bulk_entry(&self, hub: &HubName, entry: Entry) -> Result<Outcome, Error> {
-        let id = entry.device_id()?;
-        let mode = entry.mode()?;
-        let if_match = IfMatch::parse(entry.etag.as_deref());
-        // An entry without an etag has nothing to compare, and is applied: recorded for deletions.
-        let demand = match mode {
-            ImportMode::Create => Demand::Create,
-            ImportMode::CreateOrUpdate => Demand::Upsert(IfMatch::Any),
-            ImportMode::CreateOrUpdateIfMatchEtag => Demand::Upsert(if_match),
-            ImportMode::Update => Demand::Update(IfMatch::Any),
-            ImportMode::UpdateIfMatchEtag => Demand::Update(if_match),
-            ImportMode::Delete => {
-                self.remove(hub, &id, &IfMatch::Any).await?;
-                return Ok(Outcome::Complete);
-            }
-            ImportMode::DeleteIfMatchEtag => {
-                self.remove(hub, &id, &if_match).await?;
-                return Ok(Outcome::Complete);
-            }
-            ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchEtag => {
-                return Err(unsupported("This hub keeps no twins"));
-            }
+    async fn bulk_entry(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        mut entry: Entry,
+        twins: &Twins,
+    ) -> Result<Outcome, Error> {
+        let identity = IdentityId {
+            device: entry.device_id()?,
+            module: entry.module_id()?,
         };
-        let outcome = if entry.has_twin() {
-            Outcome::WithoutTwin
-        } else {
-            Outcome::Complete
-        };
-        let draft = entry.into_body().into_draft(&self.limits)?;
-        self.write(hub, &id, &draft, &demand).await?;
-        Ok(outcome)
+        // Sections that cannot be read fail the entry before anything of it is written.
+        let twin = entry.take_twin()?;
+        match entry.order()? {
+            Order::Write(demand) => {
+                self.bulk_write(proof, &identity, entry, &demand).await?;
+                if twin.is_empty() {
+                    return Ok(Outcome::Complete);
+                }
+                match twins.import(proof, &identity, twin, IfMatch::Any).await {
+                    Ok(_) => Ok(Outcome::Complete),
+                    Err(error) => Ok(Outcome::WithoutTwin(error)),
+                }
+            }
+            Order::Delete(if_match) => {
+                self.bulk_remove(proof, &identity, &if_match).await?;
+                Ok(Outcome::Complete)
+            }
+            Order::Twin(if_match) => {
+                twins.import(proof, &identity, twin, if_match).await?;
+                Ok(Outcome::Complete)
+            }
+        }
+    }
+
+    async fn bulk_write(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        identity: &IdentityId,
+        entry: Entry,
+        demand: &Demand,
+    ) -> Result<(), Error> {
+        let device = &identity.device;
+        match &identity.module {
+            None => {
+                let draft = entry.into_body().into_draft(&self.limits)?;
+                self.write(proof.hub(), device, &draft, demand).await?;
+            }
+            Some(module) => {
+                let draft = entry.into_module_body().into_draft(module, &self.limits)?;
+                let caller = ModuleCaller::Service(proof.clone());
+                self.write_module(&caller, device, module, &draft, demand).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn bulk_remove(
+        &self,
+        proof: &Authorized<right::RegistryWrite>,
+        identity: &IdentityId,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
+        match &identity.module {
+            None => self.remove(proof.hub(), &identity.device, if_match).await,
+            Some(module) => {
+                let caller = ModuleCaller::Service(proof.clone());
+                self.remove_module(&caller, &identity.device, module, if_match)
+                    .await
+            }
+        }
     }
 }
 
+/// The entries of each device, each with its position in the request.
+fn by_device(entries: Vec<Entry>) -> Vec<Vec<(usize, Entry)>> {
+    let mut devices: HashMap<Option<String>, Vec<(usize, Entry)>> = HashMap::new();
+    for (position, entry) in entries.into_iter().enumerate() {
+        devices
+            .entry(entry.id.clone())
+            .or_default()
+            .push((position, entry));
+    }
+    devices.into_values().collect()
+}
+
 impl Entry {
+    fn report(&self) -> Report {
+        let (id, module_id) = (self.id.as_deref(), self.module_id.as_deref());
+        Report::new(id, module_id, self.import_mode.as_deref())
+    }
+
     fn device_id(&self) -> Result<DeviceId, Error> {
-        if self.module_id.as_deref().is_some_and(|id| !id.is_empty()) {
-            return Err(unsupported("This hub keeps no module identities"));
-        }
         let id = self
             .id
             .as_deref()
             .ok_or_else(|| Error::peer(Code::ArgumentNull, "The entry has no id"))?;
         DeviceId::parse(id).map_err(|error| Error::argument(error.to_string()))
+    }
+
+    fn module_id(&self) -> Result<Option<ModuleId>, Error> {
+        let id = self.module_id.as_deref().map(ModuleId::parse);
+        id.transpose().map_err(|error| Error::argument(error.to_string()))
     }
 
     fn mode(&self) -> Result<ImportMode, Error> {
@@ -212,14 +242,35 @@ impl Entry {
         }
     }
 
-    /// Whether it says something about the twin. Exported devices carry empty sections and metadata; those say nothing.
-    fn has_twin(&self) -> bool {
-        let says = |section: &Map<String, Value>| section.keys().any(|name| !name.starts_with('$'));
-        let desired = self
-            .properties
-            .as_ref()
-            .and_then(|properties| properties.desired.as_ref());
-        self.tags.as_ref().is_some_and(says) || desired.is_some_and(says)
+    /// What it asks for. An etag counts in the modes that say so; an entry without one has nothing to compare, and is applied:
+    /// recorded for deletions.
+    fn order(&self) -> Result<Order, Error> {
+        let if_match = || IfMatch::parse(self.etag.as_deref());
+        Ok(match self.mode()? {
+            ImportMode::Create => Order::Write(Demand::Create),
+            ImportMode::CreateOrUpdate => Order::Write(Demand::Upsert(IfMatch::Any)),
+            ImportMode::CreateOrUpdateIfMatchEtag => Order::Write(Demand::Upsert(if_match())),
+            ImportMode::Update => Order::Write(Demand::Update(IfMatch::Any)),
+            ImportMode::UpdateIfMatchEtag => Order::Write(Demand::Update(if_match())),
+            ImportMode::Delete => Order::Delete(IfMatch::Any),
+            ImportMode::DeleteIfMatchEtag => Order::Delete(if_match()),
+            ImportMode::UpdateTwin => Order::Twin(IfMatch::Any),
+            ImportMode::UpdateTwinIfMatchEtag => Order::Twin(IfMatch::parse(self.twin_etag.as_deref())),
+        })
+    }
+
+    fn take_twin(&mut self) -> Result<TwinImport, Error> {
+        let desired = self.properties.take().and_then(|properties| properties.desired);
+        TwinImport::new(self.tags.take(), desired)
+    }
+
+    fn into_module_body(self) -> ModuleBody {
+        ModuleBody {
+            device_id: None,
+            module_id: None,
+            managed_by: self.managed_by,
+            authentication: self.authentication,
+        }
     }
 
     fn into_body(self) -> Body {
@@ -233,16 +284,4 @@ impl Entry {
             parent_scopes: self.parent_scopes,
         }
     }
-}
-
-/// A text of the request, cut to what an id may have, to be repeated in the answer.
-fn clip(text: Option<&str>) -> String {
-    text.unwrap_or_default()
-        .chars()
-        .take(super::ID_BYTES_MAX)
-        .collect()
-}
-
-fn unsupported(message: &'static str) -> Error {
-    Error::operator(Code::FeatureNotSupported, message)
 }

@@ -43,6 +43,8 @@ pub struct Device {
     pub status_updated: Timestamp,
     /// How it logs in.
     pub authentication: Authentication,
+    /// When that changed last; never, after creation.
+    pub authentication_updated: Timestamp,
     /// Edge device or leaf, and below which edge device.
     pub placement: Placement,
 }
@@ -89,6 +91,17 @@ pub struct Live {
     pub last_activity: Timestamp,
     /// Cloud-to-device messages that wait.
     pub commands: u64,
+}
+
+impl Live {
+    /// The value of `connectionState` on the wire.
+    pub(super) const fn connection_state(&self) -> &'static str {
+        if self.connected {
+            "Connected"
+        } else {
+            "Disconnected"
+        }
+    }
 }
 
 /// Never seen.

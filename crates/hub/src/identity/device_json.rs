@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 
-use super::authentication::{Authentication, Thumbprint, Wanted};
+use super::authentication_json::{AuthenticationBody, AuthenticationJson};
 use super::device::{Device, Draft, Live, Status};
 use super::placement::EdgeScope;
 use super::{DeviceId, Etag, GenerationId};
@@ -41,29 +41,6 @@ pub struct DeviceJson<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AuthenticationJson<'a> {
-    symmetric_key: SymmetricKeyJson<'a>,
-    #[serde(rename = "x509Thumbprint")]
-    x509_thumbprint: ThumbprintJson<'a>,
-    r#type: &'static str,
-}
-
-#[derive(Serialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct SymmetricKeyJson<'a> {
-    primary_key: Option<&'a str>,
-    secondary_key: Option<&'a str>,
-}
-
-#[derive(Serialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct ThumbprintJson<'a> {
-    primary_thumbprint: Option<&'a str>,
-    secondary_thumbprint: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct CapabilitiesJson {
     iot_edge: bool,
 }
@@ -77,11 +54,7 @@ impl<'a> DeviceJson<'a> {
             device_id: device.id.as_str(),
             generation_id: device.generation,
             etag: device.etag,
-            connection_state: if live.connected {
-                "Connected"
-            } else {
-                "Disconnected"
-            },
+            connection_state: live.connection_state(),
             status: device.status.name(),
             status_reason: device.status_reason.as_deref(),
             connection_state_updated_time: live.connection_state_updated,
@@ -98,29 +71,10 @@ impl<'a> DeviceJson<'a> {
     }
 }
 
-impl<'a> AuthenticationJson<'a> {
-    fn new(authentication: &'a Authentication) -> Self {
-        let mut json = Self {
-            symmetric_key: SymmetricKeyJson::default(),
-            x509_thumbprint: ThumbprintJson::default(),
-            r#type: authentication.type_name(),
-        };
-        match authentication {
-            Authentication::Sas { primary, secondary } => {
-                json.symmetric_key.primary_key = Some(primary.expose());
-                json.symmetric_key.secondary_key = Some(secondary.expose());
-            }
-            Authentication::SelfSigned { primary, secondary } => {
-                json.x509_thumbprint.primary_thumbprint = primary.as_ref().map(Thumbprint::as_str);
-                json.x509_thumbprint.secondary_thumbprint = secondary.as_ref().map(Thumbprint::as_str);
-            }
-            Authentication::CertificateAuthority => {}
-        }
-        json
-    }
-}
-
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
@@ -135,29 +89,6 @@ pub(super) struct Body {
     pub(super) capabilities: Option<CapabilitiesBody>,
     pub(super) device_scope: Option<String>,
     pub(super) parent_scopes: Option<Vec<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct AuthenticationBody {
-    symmetric_key: Option<SymmetricKeyBody>,
-    #[serde(rename = "x509Thumbprint")]
-    x509_thumbprint: Option<ThumbprintBody>,
-    r#type: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct SymmetricKeyBody {
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct ThumbprintBody {
-    primary_thumbprint: Option<String>,
-    secondary_thumbprint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -209,9 +140,6 @@ impl Body {
         if let Some(reason) = &self.status_reason {
             limits.check_len(Limit::StatusReasonCharsMax, reason.chars().count())?;
         }
-        let authentication = self.authentication.unwrap_or_default();
-        let keys = authentication.symmetric_key.unwrap_or_default();
-        let thumbprints = authentication.x509_thumbprint.unwrap_or_default();
         let mut parents = self.parent_scopes.unwrap_or_default();
         if parents.len() > 1 {
             return Err(Error::argument("A device has at most one parent scope"));
@@ -219,14 +147,7 @@ impl Body {
         Ok(Draft {
             status,
             status_reason: self.status_reason,
-            authentication: Wanted::from_parts(
-                authentication.r#type.as_deref(),
-                [keys.primary_key.as_deref(), keys.secondary_key.as_deref()],
-                [
-                    thumbprints.primary_thumbprint.as_deref(),
-                    thumbprints.secondary_thumbprint.as_deref(),
-                ],
-            )?,
+            authentication: self.authentication.unwrap_or_default().wanted()?,
             edge: self
                 .capabilities
                 .and_then(|capabilities| capabilities.iot_edge)

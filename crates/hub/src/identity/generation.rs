@@ -15,6 +15,11 @@ impl GenerationId {
         Self(ticks)
     }
 
+    /// When the identity was created, to the microsecond; ids of creations within one tick lie a little later.
+    pub const fn created(self) -> Timestamp {
+        Timestamp::from_ticks(self.0)
+    }
+
     /// The ticks.
     pub const fn as_ticks(self) -> i64 {
         self.0

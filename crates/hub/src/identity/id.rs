@@ -71,6 +71,13 @@ id_type! {
     ModuleId
 }
 
+impl ModuleId {
+    /// Whether it is kept for the edge runtime: it begins with `$`, and only the hub gives such ids out (service-rest.md 4.1).
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
 /// A device or one of its modules: what connects, has a twin and is given rights.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdentityId {

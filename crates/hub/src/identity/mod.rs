@@ -1,32 +1,46 @@
 //! Device and module identities: what is registered in a hub (service-rest.md 3 and 4).
 //!
-//! [`Registry`] keeps them; [`crate::access`] decides by them who may do what. A device is one small document with
+//! [`Registry`] keeps them; [`crate::access`] decides by them who may do what. A device or module is one small document with
 //! compare-and-set; nothing that moves with connections or traffic is in it, so that traffic never conflicts with administration.
 
 mod authentication;
+mod authentication_json;
+mod batch;
 mod bulk;
+mod bulk_result;
 mod change;
 mod device;
 mod device_json;
 mod etag;
+mod found;
 mod generation;
 mod id;
 mod import_mode;
+mod module;
+mod module_json;
+mod module_registry;
+mod parents;
 mod placement;
 mod registry;
 mod statistics;
 mod stored;
+mod stored_module;
+mod system_modules;
 
 pub use authentication::{Authentication, Thumbprint, Wanted};
-pub use bulk::{BulkError, BulkRequest, BulkResult, BulkWarning};
-pub use change::{Change, Companion};
+pub use bulk::BulkRequest;
+pub use bulk_result::{BulkError, BulkResult, BulkWarning};
+pub use change::{Change, Companion, Hold};
 pub use device::{Device, Draft, Live, Status};
 pub use device_json::DeviceJson;
 pub use etag::{Etag, IfMatch};
+pub use found::{Found, IdentityRef, find};
 pub use generation::GenerationId;
 pub use id::{DeviceId, ID_BYTES_MAX, IdentityId, InvalidId, ModuleId};
 pub use import_mode::ImportMode;
+pub use module::{EDGE_RUNTIME, Module, ModuleDraft};
+pub use module_json::ModuleJson;
 pub use placement::{EdgeScope, Placement};
 pub use registry::Registry;
-pub(crate) use registry::load;
+pub(crate) use registry::{load, load_module};
 pub use statistics::Statistics;

@@ -1,4 +1,5 @@
-//! The registry of a server's hubs: create, read, change and delete devices (service-rest.md 4.2).
+//! The registry of a server's hubs: create, read, change and delete devices (service-rest.md 4.2); modules are in
+//! [`super::module_registry`].
 //!
 //! Every change is one atomic batch: the document under compare-and-set, the counters, the parents it was judged by, and the
 //! companions' writes. A conflict means that somebody else was faster; the change is judged again from what is there now.
@@ -7,40 +8,34 @@
 use std::sync::Arc;
 
 use crate::access::proof::{Authorized, right};
-use crate::bus::{Address, Bus, Mail};
+use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits, UNLIMITED};
-use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Version, Write};
+use crate::store::{Collection, Key, Range, Store, Version};
 use crate::tenancy::HubName;
 
-use super::change::{Change, Companion};
-use super::device::{Device, Draft, Status};
+use super::batch::{Batch, is_disabled_by};
+use super::change::Companion;
+use super::device::{Device, Draft};
 use super::generation::Generations;
-use super::placement::{EdgeScope, Placement, unknown_scope};
+use super::placement::Placement;
 use super::statistics::{self, Statistics};
-use super::{DeviceId, Etag, IdentityId, IfMatch, stored};
+use super::{Authentication, DeviceId, Etag, IfMatch, Module, ModuleId, stored, stored_module};
 
-/// Keeps device identities. One instance for the whole server; the hub comes with the caller's proof.
+/// Keeps identities. One instance for the whole server; the hub comes with the caller's proof.
 pub struct Registry {
     pub(super) limits: Arc<Limits>,
-    store: Arc<dyn Store>,
-    bus: Arc<dyn Bus>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    companions: Vec<Arc<dyn Companion>>,
-    generations: Generations,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) companions: Vec<Arc<dyn Companion>>,
+    pub(super) generations: Generations,
 }
 
-/// One judged change, ready to be applied.
-struct Step {
-    before: Option<Device>,
-    after: Option<Device>,
-    writes: Vec<Write>,
-}
-
-/// What a write demands of a device that exists, and of one that does not.
+/// What a write demands of an identity that exists, and of one that does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Demand {
     /// It must not exist.
@@ -120,6 +115,32 @@ impl Registry {
         found.map(|(device, _)| device).ok_or_else(|| not_found(id))
     }
 
+    /// An identity of either kind, with its document's version; `None` when it is not registered.
+    pub async fn find(
+        &self,
+        proof: &Authorized<right::RegistryRead>,
+        id: &super::IdentityId,
+    ) -> Result<Option<super::Found>, Error> {
+        super::found::find(&*self.store, proof.hub(), id).await
+    }
+
+    /// How many modules a device has.
+    pub async fn module_count(
+        &self,
+        proof: &Authorized<right::RegistryRead>,
+        device: &DeviceId,
+    ) -> Result<usize, Error> {
+        let range = Range {
+            collection: Collection::Modules,
+            hub: proof.hub().clone(),
+            prefix: format!("{device}/"),
+            after: None,
+            // Far above the limit of modules of a device.
+            limit: 10_000,
+        };
+        Ok(self.store.scan(&range).await?.len())
+    }
+
     /// The first devices by id; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,
@@ -158,7 +179,7 @@ impl Registry {
     ) -> Result<Device, Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let found = load(&*self.store, hub, id).await?;
-            let step = match (found, demand) {
+            let device = match (&found, demand) {
                 (Some(_), Demand::Create) => {
                     return Err(Error::peer(
                         Code::DeviceAlreadyExists,
@@ -167,39 +188,37 @@ impl Registry {
                 }
                 (None, Demand::Update(_)) => return Err(not_found(id)),
                 (None, Demand::Create | Demand::Upsert(_)) => self.judge_creation(hub, id, draft).await?,
-                (Some(found), Demand::Update(if_match) | Demand::Upsert(if_match)) => {
-                    if_match.check(found.0.etag)?;
-                    self.judge_update(hub, found, draft).await?
+                (Some((before, _)), Demand::Update(if_match) | Demand::Upsert(if_match)) => {
+                    if_match.check(before.etag)?;
+                    self.judge_update(before, draft)?
                 }
             };
-            if let Some(step) = self.apply(hub, id, step).await? {
-                return step.after.ok_or_else(|| Error::bug("a write left no device"));
+            let batch = self.written(hub, found, &device).await?;
+            if self.apply(hub, batch).await? {
+                return Ok(device);
             }
         }
         Err(self.contended())
     }
 
+    /// Deletes a device and its modules, which companions hear of first.
     pub(super) async fn remove(&self, hub: &HubName, id: &DeviceId, if_match: &IfMatch) -> Result<(), Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
-            let (before, version) = load(&*self.store, hub, id).await?.ok_or_else(|| not_found(id))?;
-            if_match.check(before.etag)?;
-            let delete = Write::Delete {
-                key: key(hub, id),
-                expect: Expect::Version(version),
-            };
-            let step = Step {
-                before: Some(before),
-                after: None,
-                writes: vec![delete],
-            };
-            if self.apply(hub, id, step).await?.is_some() {
+            let before = load(&*self.store, hub, id).await?.ok_or_else(|| not_found(id))?;
+            if_match.check(before.0.etag)?;
+            let mut batch = Batch::default();
+            for module in self.modules_of(hub, id).await? {
+                batch.change_module(hub, Some(module), None)?;
+            }
+            batch.change_device(hub, Some(before), None)?;
+            if self.apply(hub, batch).await? {
                 return Ok(());
             }
         }
         Err(self.contended())
     }
 
-    async fn judge_creation(&self, hub: &HubName, id: &DeviceId, draft: &Draft) -> Result<Step, Error> {
+    async fn judge_creation(&self, hub: &HubName, id: &DeviceId, draft: &Draft) -> Result<Device, Error> {
         let devices_max = self.limits.get(Limit::DevicesPerHubMax);
         if devices_max != UNLIMITED {
             let there = statistics::read(&*self.store, hub).await?.total_device_count;
@@ -208,7 +227,7 @@ impl Registry {
                 .map_err(|exceeded| Error::peer(Code::IotHubQuotaExceeded, exceeded.to_string()))?;
         }
         let generation = self.generations.next(self.clock.now());
-        let device = Device {
+        Ok(Device {
             id: id.clone(),
             generation,
             etag: Etag::first(&*self.entropy),
@@ -216,156 +235,78 @@ impl Registry {
             status_reason: draft.status_reason.clone(),
             status_updated: Timestamp::NEVER,
             authentication: draft.authentication.realise(&*self.entropy),
+            authentication_updated: Timestamp::NEVER,
             placement: Placement::of_new(id, generation, draft)?,
-        };
-        self.step(hub, None, Expect::Absent, device).await
+        })
     }
 
-    async fn judge_update(
-        &self,
-        hub: &HubName,
-        found: (Device, Version),
-        draft: &Draft,
-    ) -> Result<Step, Error> {
-        let (before, version) = found;
+    fn judge_update(&self, before: &Device, draft: &Draft) -> Result<Device, Error> {
         let status_updated = if draft.status == before.status {
             before.status_updated
         } else {
             self.clock.now()
         };
-        let device = Device {
+        let authentication = draft.authentication.realise(&*self.entropy);
+        let was = (&before.authentication, before.authentication_updated);
+        Ok(Device {
             id: before.id.clone(),
             generation: before.generation,
             etag: before.etag.next(),
             status: draft.status,
             status_reason: draft.status_reason.clone(),
             status_updated,
-            authentication: draft.authentication.realise(&*self.entropy),
+            authentication_updated: self.updated(was, &authentication),
+            authentication,
             placement: before.placement.changed(&before.id, draft)?,
-        };
-        self.step(hub, Some(before), Expect::Version(version), device)
-            .await
-    }
-
-    async fn step(
-        &self,
-        hub: &HubName,
-        before: Option<Device>,
-        expect: Expect,
-        device: Device,
-    ) -> Result<Step, Error> {
-        let mut writes = vec![Write::Put {
-            key: key(hub, &device.id),
-            body: stored::encode(&device)?.into(),
-            expect,
-        }];
-        // A device that stays where it is can be written, and so disabled, also when its parent is gone.
-        if before.as_ref().map(|before| &before.placement) != Some(&device.placement) {
-            writes.extend(self.check_parents(hub, &device).await?);
-        }
-        Ok(Step {
-            before,
-            after: Some(device),
-            writes,
         })
     }
 
-    /// Follows the parents upwards: each must be an edge device of exactly that scope, none the device itself, and not too many.
-    /// Gives the checks that hold them still until the change is durable.
-    async fn check_parents(&self, hub: &HubName, device: &Device) -> Result<Vec<Write>, Error> {
-        let mut checks = Vec::new();
-        let mut above = device.placement.parent().cloned();
-        let mut levels = u64::from(device.placement.is_edge());
-        while let Some(scope) = above {
-            levels = levels.saturating_add(1);
-            self.limits
-                .check(Limit::EdgeLevelsMax, levels)
-                .map_err(|exceeded| Error::peer(Code::InvalidDeviceScope, exceeded.to_string()))?;
-            let (parent, version) = self.edge_device(hub, &scope).await?;
-            if parent.id == device.id {
-                return Err(Error::peer(
-                    Code::InvalidDeviceScope,
-                    "A device cannot stand below itself",
-                ));
-            }
-            checks.push(Write::Check {
-                key: key(hub, &parent.id),
-                expect: Expect::Version(version),
-            });
-            above = parent.placement.parent().cloned();
-        }
-        Ok(checks)
-    }
-
-    async fn edge_device(&self, hub: &HubName, scope: &EdgeScope) -> Result<(Device, Version), Error> {
-        let id = scope.device().ok_or_else(unknown_scope)?;
-        let found = load(&*self.store, hub, &id).await?.ok_or_else(unknown_scope)?;
-        match &found.0.placement {
-            Placement::Edge { scope: own, .. } if own == scope => Ok(found),
-            _ => Err(unknown_scope()),
+    /// When credentials changed last that were written again, perhaps with others.
+    pub(super) fn updated(&self, was: (&Authentication, Timestamp), is: &Authentication) -> Timestamp {
+        let (before, updated) = was;
+        if is.is_same(before) {
+            updated
+        } else {
+            self.clock.now()
         }
     }
 
-    /// Applies a judged change and tells everybody; `None` when something it was judged by has changed meanwhile.
-    async fn apply(&self, hub: &HubName, id: &DeviceId, mut step: Step) -> Result<Option<Step>, Error> {
-        let status = |device: &Option<Device>| device.as_ref().map(|device| device.status);
-        let moves = statistics::moves(hub, status(&step.before), status(&step.after));
-        step.writes.extend(moves);
-        let mut writes = std::mem::take(&mut step.writes);
-        if let Some(change) = step.change() {
-            for companion in &self.companions {
-                writes.extend(companion.writes(hub, change).await?);
+    /// Everything that goes with a device's being written.
+    async fn written(
+        &self,
+        hub: &HubName,
+        found: Option<(Device, Version)>,
+        device: &Device,
+    ) -> Result<Batch, Error> {
+        let mut batch = Batch::default();
+        let before = found.as_ref().map(|(before, _)| before);
+        // A device that stays where it is can be written, and so disabled, also when its parent is gone.
+        if before.map(|before| &before.placement) != Some(&device.placement) {
+            batch.extend(self.check_parents(hub, device).await?);
+        }
+        let is_disabled = is_disabled_by(before, Some(device));
+        let was_edge = before.is_some_and(|before| before.placement.is_edge());
+        let modules = if before.is_some() && (is_disabled || was_edge || device.placement.is_edge()) {
+            self.modules_of(hub, &device.id).await?
+        } else {
+            Vec::new()
+        };
+        if is_disabled {
+            for (module, _) in &modules {
+                batch.recheck(module.identity());
             }
         }
-        match self.store.apply(writes).await {
-            Ok(_) => {}
-            Err(ApplyError::Conflict { .. }) => return Ok(None),
-            Err(ApplyError::Store(error)) => return Err(error.into()),
-        }
-        if step.ends_connections() {
-            let address = Address {
-                hub: hub.clone(),
-                identity: IdentityId::device(id.clone()),
-            };
-            self.bus.send(&address, Mail::Recheck);
-        }
-        if let Some(change) = step.change() {
-            for companion in &self.companions {
-                companion.done(hub, change);
-            }
-        }
-        Ok(Some(step))
+        batch.change_device(hub, found, Some(device.clone()))?;
+        self.follow_edge(hub, &mut batch, device, modules)?;
+        Ok(batch)
     }
 
-    fn contended(&self) -> Error {
+    pub(super) fn contended(&self) -> Error {
         self.limits.hit(Limit::WriteAttemptsMax);
         Error::environment(
             Code::ServerBusy,
             "a registry write met another writer at every attempt",
         )
-    }
-}
-
-impl Step {
-    fn change(&self) -> Option<Change<'_>> {
-        match (&self.before, &self.after) {
-            (None, Some(after)) => Some(Change::Created { after }),
-            (Some(before), Some(after)) => Some(Change::Updated { before, after }),
-            (Some(before), None) => Some(Change::Deleted { before }),
-            (None, None) => None,
-        }
-    }
-
-    /// Whether an open connection may have lost its ground. A creation too: a connection of a deleted namesake may linger.
-    fn ends_connections(&self) -> bool {
-        match self.change() {
-            Some(Change::Updated { before, after }) => {
-                (before.status != after.status && after.status == Status::Disabled)
-                    || !before.authentication.is_same(&after.authentication)
-            }
-            Some(Change::Created { .. } | Change::Deleted { .. }) => true,
-            None => false,
-        }
     }
 }
 
@@ -381,8 +322,26 @@ pub(crate) async fn load(
     Ok(Some((stored::decode(id, &document.body)?, document.version)))
 }
 
-fn key(hub: &HubName, id: &DeviceId) -> Key {
+/// The module of an id and the version of its document.
+pub(crate) async fn load_module(
+    store: &dyn Store,
+    hub: &HubName,
+    device: &DeviceId,
+    id: &ModuleId,
+) -> Result<Option<(Module, Version)>, Error> {
+    let Some(document) = store.get(&module_key(hub, device, id)).await? else {
+        return Ok(None);
+    };
+    let module = stored_module::decode(device, id, &document.body)?;
+    Ok(Some((module, document.version)))
+}
+
+pub(super) fn key(hub: &HubName, id: &DeviceId) -> Key {
     Key::new(Collection::Devices, hub, id.as_str())
+}
+
+pub(super) fn module_key(hub: &HubName, device: &DeviceId, id: &ModuleId) -> Key {
+    Key::new(Collection::Modules, hub, format!("{device}/{id}"))
 }
 
 pub(super) fn not_found(id: &DeviceId) -> Error {

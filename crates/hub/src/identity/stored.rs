@@ -40,17 +40,23 @@ struct Record<'a> {
     /// Scope of the parent.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     p: Option<&'a str>,
+    /// Credentials updated, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    c: Option<i64>,
 }
 
 /// Keys, thumbprints and scopes hold no character that JSON escapes, so they are borrowed both ways.
 #[derive(Serialize, Deserialize)]
-enum Credentials<'a> {
+pub(super) enum Credentials<'a> {
     #[serde(rename = "k")]
     Keys(&'a str, &'a str),
     #[serde(rename = "t")]
     Thumbprints(#[serde(borrow)] Option<&'a str>, #[serde(borrow)] Option<&'a str>),
     #[serde(rename = "ca")]
     CertificateAuthority,
+    /// Of modules alone.
+    #[serde(rename = "none")]
+    None,
 }
 
 /// The document of a device.
@@ -65,19 +71,11 @@ pub(super) fn encode(device: &Device) -> Result<Vec<u8>, StoreError> {
         e: device.etag.counter(),
         d: device.status == Status::Disabled,
         r: device.status_reason.clone(),
-        u: (device.status_updated != Timestamp::NEVER).then(|| device.status_updated.as_micros()),
-        a: match &device.authentication {
-            Authentication::Sas { primary, secondary } => {
-                Credentials::Keys(primary.expose(), secondary.expose())
-            }
-            Authentication::SelfSigned { primary, secondary } => Credentials::Thumbprints(
-                primary.as_ref().map(Thumbprint::as_str),
-                secondary.as_ref().map(Thumbprint::as_str),
-            ),
-            Authentication::CertificateAuthority => Credentials::CertificateAuthority,
-        },
+        u: micros(device.status_updated),
+        a: Credentials::of(&device.authentication),
         s: scope,
         p: parent.as_ref().map(EdgeScope::as_str),
+        c: micros(device.authentication_updated),
     };
     serde_json::to_vec(&record).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
@@ -95,6 +93,7 @@ pub(super) fn decode(id: &DeviceId, body: &[u8]) -> Result<Device, StoreError> {
     let authentication = record
         .a
         .read()
+        .filter(|authentication| !matches!(authentication, Authentication::None))
         .ok_or_else(|| damaged("has unreadable credentials"))?;
     let scope = |text: Option<&str>| match text {
         None => Ok(None),
@@ -113,8 +112,9 @@ pub(super) fn decode(id: &DeviceId, body: &[u8]) -> Result<Device, StoreError> {
             Status::Enabled
         },
         status_reason: record.r,
-        status_updated: record.u.map_or(Timestamp::NEVER, Timestamp::from_micros),
+        status_updated: time(record.u),
         authentication,
+        authentication_updated: time(record.c),
         placement: match scope(record.s)? {
             Some(scope) => Placement::Edge { scope, parent },
             None => Placement::Leaf { parent },
@@ -122,8 +122,31 @@ pub(super) fn decode(id: &DeviceId, body: &[u8]) -> Result<Device, StoreError> {
     })
 }
 
-impl Credentials<'_> {
-    fn read(&self) -> Option<Authentication> {
+/// A time that may be never.
+pub(super) fn micros(time: Timestamp) -> Option<i64> {
+    (time != Timestamp::NEVER).then(|| time.as_micros())
+}
+
+/// Reads [`micros`] back.
+pub(super) fn time(micros: Option<i64>) -> Timestamp {
+    micros.map_or(Timestamp::NEVER, Timestamp::from_micros)
+}
+
+impl<'a> Credentials<'a> {
+    pub(super) fn of(authentication: &'a Authentication) -> Self {
+        match authentication {
+            Authentication::Sas { primary, secondary } => Self::Keys(primary.expose(), secondary.expose()),
+            Authentication::SelfSigned { primary, secondary } => Self::Thumbprints(
+                primary.as_ref().map(Thumbprint::as_str),
+                secondary.as_ref().map(Thumbprint::as_str),
+            ),
+            Authentication::CertificateAuthority => Self::CertificateAuthority,
+            Authentication::None => Self::None,
+        }
+    }
+
+    /// The credentials; `None` when they are damaged.
+    pub(super) fn read(&self) -> Option<Authentication> {
         let thumbprint = |text: Option<&str>| text.map(Thumbprint::parse).transpose().ok();
         Some(match *self {
             Self::Keys(primary, secondary) => Authentication::Sas {
@@ -135,6 +158,7 @@ impl Credentials<'_> {
                 secondary: thumbprint(secondary)?,
             },
             Self::CertificateAuthority => Authentication::CertificateAuthority,
+            Self::None => Authentication::None,
         })
     }
 }
@@ -145,6 +169,12 @@ mod tests {
 
     /// Released format, version 1: must stay readable for ever.
     const FIXTURE: &str = r#"{"v":1,"g":637612875240648717,"e":727894863,"d":true,"r":"ä \"b\"","u":1625690724131397,"a":{"k":["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]},"p":"ms-azure-iot-edge://up-"}"#;
+
+    /// The same of a device whose credentials were changed.
+    const FIXTURE_CHANGED: &str =
+        r#"{"v":1,"g":637612875240648717,"e":727894863,"a":"ca","c":1625690725000000}"#;
+
+    const KEYS: &str = r#"{"k":["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="]}"#;
 
     fn id() -> DeviceId {
         DeviceId::parse("d1").unwrap()
@@ -158,6 +188,12 @@ mod tests {
         assert_eq!(device.status_reason.as_deref(), Some("ä \"b\""));
         assert_eq!(encode(&device).unwrap(), FIXTURE.as_bytes());
         assert!(FIXTURE.len() < 500);
+        let changed = decode(&id(), FIXTURE_CHANGED.as_bytes()).unwrap();
+        assert_eq!(
+            changed.authentication_updated,
+            Timestamp::from_secs(1_625_690_725)
+        );
+        assert_eq!(encode(&changed).unwrap(), FIXTURE_CHANGED.as_bytes());
     }
 
     #[test]
@@ -167,6 +203,7 @@ mod tests {
             ("AAECAwQF", "!!ECAwQF"),
             ("ms-azure", "xx-azure"),
             ("\"k\"", "\"z\""),
+            (KEYS, "\"none\""),
             ("{\"v\"", "{"),
         ] {
             let damaged = FIXTURE.replacen(from, to, 1);

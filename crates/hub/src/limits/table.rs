@@ -48,7 +48,7 @@ impl Limit {
 
 limits! {
     // Connections.
-    UnauthenticatedBytesMax "unauthenticated_bytes_max" Bytes 16_384, None,
+    UnauthenticatedBytesMax "unauthenticated_bytes_max" Bytes 8_192, None,
         "Bytes that a peer may send before it has proved who it is.";
     UnauthenticatedSecsMax "unauthenticated_secs_max" Seconds 10, None,
         "Seconds that a peer may take before it has proved who it is.";
@@ -66,6 +66,11 @@ limits! {
         "Longest silence of an MQTT connection, whatever keep alive it asks for.";
     DrainSecsMax "drain_secs_max" Seconds 20, None,
         "Seconds that open connections are given when the server stops.";
+
+    WebSocketFrameBytesMax "websocket_frame_bytes_max" Bytes 16_777_216, None,
+        "Bytes of one frame of a WebSocket, whatever it carries.";
+    DeviceRequestBytesMax "device_request_bytes_max" Bytes 524_288, None,
+        "Bytes of the body of a device's HTTPS request: a batch of full size in base64, and some air.";
 
     // MQTT.
     MqttPacketBytesMax "mqtt_packet_bytes_max" Bytes 327_680, None,
@@ -94,6 +99,8 @@ limits! {
     // Telemetry.
     MessageBytesMax "message_bytes_max" Bytes 262_144, None,
         "Bytes of a telemetry message, properties counted, and of a batch.";
+    BatchMessagesMax "batch_messages_max" Count 8_192, None,
+        "Telemetry messages of one batch.";
     MessagePropertiesMax "message_properties_max" Count 1_000, None,
         "Application properties of one message.";
 
@@ -101,19 +108,63 @@ limits! {
     DevicesPerHubMax "devices_per_hub_max" Count UNLIMITED, Some(1_000_000),
         "Devices of a hub.";
     ModulesPerDeviceMax "modules_per_device_max" Count 50, None,
-        "Modules of a device.";
+        "Modules of a device, those of the edge runtime not counted.";
     BulkDevicesMax "bulk_devices_max" Count 100, None,
         "Entries of one bulk registry request.";
     ListDevicesMax "list_devices_max" Count 1_000, None,
         "Devices in the answer to a list request.";
     StatusReasonCharsMax "status_reason_chars_max" Count 128, None,
         "Characters of a status reason.";
+    ManagedByCharsMax "managed_by_chars_max" Count 128, None,
+        "Characters that say who looks after a module.";
     EdgeLevelsMax "edge_levels_max" Count 5, None,
         "Edge devices above one another.";
     WriteAttemptsMax "write_attempts_max" Count 64, None,
         "Attempts of one registry write that meets other writers of the same identity.";
     RegistryBodyBytesMax "registry_body_bytes_max" Bytes 1_048_576, None,
         "Bytes of a registry request.";
+
+    // Twins.
+    TagsBytesMax "tags_bytes_max" Bytes 8_192, None,
+        "Bytes of the tags of a twin, counted as the service does.";
+    TwinPropertiesBytesMax "twin_properties_bytes_max" Bytes 32_768, None,
+        "Bytes of the desired, and of the reported, properties of a twin, counted as the service does.";
+    TwinBodyBytesMax "twin_body_bytes_max" Bytes 262_144, None,
+        "Bytes of a twin document or patch as it is sent.";
+    ModelIdBytesMax "model_id_bytes_max" Bytes 2_048, None,
+        "Bytes of the model id that a device announces.";
+    TwinWatchersMax "twin_watchers_max" Count 1_000, None,
+        "Watchers of twins at one time.";
+
+    // Direct methods.
+    MethodPayloadBytesMax "method_payload_bytes_max" Bytes 131_072, None,
+        "Bytes of the payload of a direct method, each way.";
+    MethodsInFlightPerDeviceMax "methods_in_flight_per_device_max" Count 1_000, Some(10),
+        "Direct methods under way on one device or module.";
+
+    // Commands.
+    CommandBytesMax "command_bytes_max" Bytes 65_536, None,
+        "Bytes of a cloud-to-device message, properties counted.";
+    CommandsPerQueueMax "commands_per_queue_max" Count 50, None,
+        "Cloud-to-device messages that wait for one device or module.";
+    CommandDefaultLifeSecs "command_default_life_secs" Seconds 3_600, None,
+        "Seconds until a cloud-to-device message expires whose sender did not say.";
+    CommandLifeSecsMax "command_life_secs_max" Seconds 172_800, None,
+        "Seconds until the expiry that a sender may ask for at most.";
+    CommandDeliveriesMax "command_deliveries_max" Count 10, None,
+        "Times that a cloud-to-device message is abandoned before it is given up.";
+    CommandLockSecs "command_lock_secs" Seconds 60, None,
+        "Seconds for which a receiver holds a cloud-to-device message.";
+    FeedbackDelaySecs "feedback_delay_secs" Seconds 1, Some(15),
+        "Seconds that a feedback record waits for others to share a batch.";
+    FeedbackBatchMax "feedback_batch_max" Count 64, None,
+        "Records of one feedback batch.";
+    FeedbackLifeSecs "feedback_life_secs" Seconds 3_600, None,
+        "Seconds until a feedback record expires.";
+    FeedbackDeliveriesMax "feedback_deliveries_max" Count 10, None,
+        "Times that a feedback batch is abandoned before its records are given up.";
+    FeedbackLockSecs "feedback_lock_secs" Seconds 60, None,
+        "Seconds for which a receiver holds a feedback batch.";
 
     // Access.
     TokenBytesMax "token_bytes_max" Bytes 4_096, None,

@@ -2,7 +2,11 @@
 //!
 //! What is true now lies in memory with the connections. The times are stored a little later, many in one commit, so that a
 //! storm of reconnects costs the disk little; a crash may lose the times of the last second, never a message.
+//!
+//! An identity that comes or goes is told of as an event, where the hub wants it ([`crate::events`]). A connection that takes the
+//! place of an older one is no change of the state and makes no event.
 
+mod sequence;
 mod stored;
 
 use std::collections::HashMap;
@@ -11,10 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bus::Address;
 use crate::clock::{Clock, Timestamp};
+use crate::events::{Events, NoticeKind};
 use crate::identity::IdentityId;
 use crate::store::{ApplyError, Collection, Expect, Key, Store, StoreError, Write};
 use crate::tenancy::HubName;
 
+use sequence::SequenceNumbers;
 use stored::StoredTimes;
 
 /// Writes in one batch at most.
@@ -75,17 +81,21 @@ struct State {
 pub struct Presences {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    events: Arc<Events>,
+    sequence: SequenceNumbers,
     state: Mutex<State>,
     // One flush at a time, so that an older time never overwrites a newer one.
     flushing: tokio::sync::Mutex<()>,
 }
 
 impl Presences {
-    /// With the times in `store`.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    /// With the times in `store`; `events` hears of identities that come and go.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, events: Arc<Events>) -> Self {
         Self {
             store,
             clock,
+            events,
+            sequence: SequenceNumbers::default(),
             state: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
         }
@@ -99,7 +109,7 @@ impl Presences {
             last_activity_micros: AtomicI64::new(now.as_micros()),
         });
         let mut state = self.lock();
-        state.sessions.insert(address.clone(), Arc::clone(&session));
+        let older = state.sessions.insert(address.clone(), Arc::clone(&session));
         state.unwritten.insert(
             address.clone(),
             StoredTimes {
@@ -107,6 +117,9 @@ impl Presences {
                 last_activity: now,
             },
         );
+        if older.is_none() {
+            self.tell(address, NoticeKind::Connected, now);
+        }
         session
     }
 
@@ -120,11 +133,26 @@ impl Presences {
         {
             state.sessions.remove(address);
             let last_activity = session.presence().last_activity;
+            let changed = self.clock.now();
             let times = StoredTimes {
-                changed: self.clock.now(),
+                changed,
                 last_activity,
             };
             state.unwritten.insert(address.clone(), times);
+            self.tell(address, NoticeKind::Disconnected, changed);
+        }
+    }
+
+    /// Tells of a change, while the state is locked: that keeps the events of an identity in the order of its changes.
+    fn tell(&self, address: &Address, kind: NoticeKind, now: Timestamp) {
+        if !self.events.wants(&address.hub, kind) {
+            return;
+        }
+        let body = format!(r#"{{"sequenceNumber":"{}"}}"#, self.sequence.next(now));
+        let told = self.events.tell(address, kind, body.as_bytes());
+        // It is queued already; what is awaited is only whether it failed. At the end of the process nobody is left to wait.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(told);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::access::Authenticated;
 use crate::bus::Address;
 use crate::error::Error;
 use crate::identity::{Change, Companion, IdentityId};
-use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, StoreError, Write};
+use crate::store::{ApplyError, Collection, Expect, Key, Store, StoreError, Write};
 use crate::tenancy::HubName;
 
 /// Subscriptions by filter, with the granted quality of delivery.
@@ -89,16 +89,15 @@ impl Sessions {
     }
 }
 
-/// What hangs on an identity beside its own document goes with it: presence and sessions, those of its modules included.
+/// What hangs on an identity beside its own document goes with it: presence and session.
 pub struct Leftovers {
-    store: Arc<dyn Store>,
     presences: Arc<crate::presence::Presences>,
 }
 
 impl Leftovers {
-    /// Clears `store` and `presences` when an identity is deleted.
-    pub fn new(store: Arc<dyn Store>, presences: Arc<crate::presence::Presences>) -> Self {
-        Self { store, presences }
+    /// Clears the store and `presences` when an identity is deleted.
+    pub fn new(presences: Arc<crate::presence::Presences>) -> Self {
+        Self { presences }
     }
 }
 
@@ -108,40 +107,22 @@ impl Companion for Leftovers {
         hub: &'a HubName,
         change: Change<'a>,
     ) -> BoxFuture<'a, Result<Vec<Write>, StoreError>> {
-        Box::pin(async move {
-            let Change::Deleted { before } = change else {
-                return Ok(Vec::new());
-            };
-            let mut writes = Vec::new();
-            for collection in [Collection::Presence, Collection::Subscriptions] {
-                let id = before.id.as_str();
-                let own = Key::new(collection, hub, id);
-                writes.push(Write::Delete {
-                    key: own,
-                    expect: Expect::Any,
-                });
-                let range = Range {
-                    collection,
-                    hub: hub.clone(),
-                    prefix: format!("{id}/"),
-                    after: None,
-                    limit: 1_000,
-                };
-                let of_modules = self.store.scan(&range).await?;
-                writes.extend(of_modules.into_iter().map(|document| Write::Delete {
-                    key: document.key,
-                    expect: Expect::Any,
-                }));
-            }
-            Ok(writes)
-        })
+        let Change::Deleted { before } = change else {
+            return Box::pin(async { Ok(Vec::new()) });
+        };
+        let id = before.id().to_string();
+        let writes = [Collection::Presence, Collection::Subscriptions].map(|collection| Write::Delete {
+            key: Key::new(collection, hub, id.as_str()),
+            expect: Expect::Any,
+        });
+        Box::pin(async move { Ok(writes.to_vec()) })
     }
 
     fn done(&self, hub: &HubName, change: Change<'_>) {
         if let Change::Deleted { before } = change {
             self.presences.forget(&Address {
                 hub: hub.clone(),
-                identity: IdentityId::device(before.id.clone()),
+                identity: before.id(),
             });
         }
     }

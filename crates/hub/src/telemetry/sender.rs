@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::BoxFuture;
 use crate::access::Authenticated;
 use crate::clock::{Clock, Timestamp};
+use crate::events::Notice;
 use crate::identity::GenerationId;
 use crate::limits::{Exceeded, Limits};
 use crate::log::{AppendError, Appended, Batch, Log, Partition};
@@ -32,6 +33,9 @@ pub struct Stamp<'a> {
 pub trait EventEncoder: Send + Sync + 'static {
     /// Appends the stored form of the message (docs/formats/event.md).
     fn encode(&self, stamp: &Stamp<'_>, message: &Message<'_>, record: &mut Vec<u8>);
+
+    /// Appends the stored form of an event that is no telemetry.
+    fn encode_notice(&self, notice: &Notice<'_>, record: &mut Vec<u8>);
 }
 
 /// An authenticated connection as a source of telemetry.

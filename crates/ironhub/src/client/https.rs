@@ -1,4 +1,4 @@
-//! Requests to the HTTPS listener: the registry (service-rest.md 4) and Ironhub's own paths.
+//! Requests to the HTTPS listener: what service clients know (service-rest.md 4 to 7) and Ironhub's own paths.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,27 +7,21 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::{ConnectionString, Lines, connect, connector};
+use crate::client::refusal::refusal;
+use crate::client::{Answer, Call, ConnectionString, Lines, connect, connector};
 use crate::context::Context;
 use crate::failure::{Failure, Status};
 
-/// The version of the registry's API that is asked for.
-const API_VERSION: &str = "2021-04-12";
-
 /// Longest answer that is read at once: 1,000 devices are well below.
 const BODY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
-
-/// How long an answer may take to begin.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a token is good: it is made for each request, and a stream may run on.
 const TOKEN_VALIDITY: Duration = Duration::from_secs(3_600);
@@ -78,6 +72,16 @@ impl Client {
         connect(&self.connector, (&self.address, port), self.host()).await
     }
 
+    /// Sends a request and reads the whole answer; one that is no success is a failure.
+    pub(crate) async fn ask(&self, call: Call) -> Result<Answer, Failure> {
+        let answer = self.ask_anyway(call).await?;
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(refusal(answer.status, &answer.body))
+        }
+    }
+
     /// A request to the registry; JSON both ways. An etag makes it conditional.
     pub(crate) async fn registry(
         &self,
@@ -86,34 +90,33 @@ impl Client {
         etag: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let separator = if path.contains('?') { '&' } else { '?' };
-        let path = format!("{path}{separator}api-version={API_VERSION}");
-        self.whole(method, &path, etag, body).await
+        let call = Call::service(method, path).if_match(etag);
+        let call = match body {
+            Some(body) => call.json(body),
+            None => call,
+        };
+        self.ask(call).await?.json()
     }
 
     /// A bulk request to the registry. Its result is given whether or not every entry could be carried out.
     pub(crate) async fn bulk(&self, entries: &Value) -> Result<Value, Failure> {
-        let path = format!("/devices?api-version={API_VERSION}");
-        let answer = self.send(Method::POST, &path, None, Some(entries)).await?;
-        let status = answer.status();
-        let bytes = read(answer).await?;
-        match serde_json::from_slice::<Value>(&bytes) {
+        let answer = self
+            .ask_anyway(Call::service(Method::POST, "/devices").json(entries))
+            .await?;
+        match answer.json() {
             Ok(result) if result.get("isSuccessful").is_some() => Ok(result),
-            _ => Err(refusal(status, &bytes)),
+            _ => Err(refusal(answer.status, &answer.body)),
         }
     }
 
     /// A request to Ironhub's own paths; `path` follows `/$ironhub/v1/`.
     pub(crate) async fn own(&self, method: Method, path: &str) -> Result<Value, Failure> {
-        self.whole(method, &format!("/$ironhub/v1/{path}"), None, None)
-            .await
+        self.ask(Call::own(method, path)).await?.json()
     }
 
     /// A stream of lines from Ironhub's own paths.
     pub(crate) async fn stream(&self, path: &str) -> Result<Lines, Failure> {
-        let answer = self
-            .send(Method::GET, &format!("/$ironhub/v1/{path}"), None, None)
-            .await?;
+        let answer = self.send(Call::own(Method::GET, path)).await?;
         if answer.status().is_success() {
             return Ok(Lines::new(answer.into_body()));
         }
@@ -121,37 +124,21 @@ impl Client {
         Err(refusal(status, &read(answer).await?))
     }
 
-    async fn whole(
-        &self,
-        method: Method,
-        path: &str,
-        etag: Option<&str>,
-        body: Option<&Value>,
-    ) -> Result<Value, Failure> {
-        let answer = self.send(method, path, etag, body).await?;
-        let status = answer.status();
-        let bytes = read(answer).await?;
-        if !status.is_success() {
-            return Err(refusal(status, &bytes));
-        }
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::failed(format!("the answer of the server is not JSON: {error}")))
+    async fn ask_anyway(&self, call: Call) -> Result<Answer, Failure> {
+        let mut answer = self.send(call).await?;
+        Ok(Answer {
+            status: answer.status(),
+            headers: std::mem::take(answer.headers_mut()),
+            body: read(answer).await?,
+        })
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        etag: Option<&str>,
-        body: Option<&Value>,
-    ) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, call: Call) -> Result<Response<Incoming>, Failure> {
         let host = self.host();
+        let patience = call.patience;
         let mut request = Request::builder()
-            .method(method)
-            .uri(path)
+            .method(call.method)
+            .uri(call.path)
             .header(
                 HOST,
                 if host.contains(':') {
@@ -161,15 +148,14 @@ impl Client {
                 },
             )
             .header(AUTHORIZATION, self.credentials.token(host, TOKEN_VALIDITY));
-        if let Some(etag) = etag {
-            request = request.header(IF_MATCH, format!("\"{etag}\""));
+        if let Some(etag) = call.if_match {
+            request = request.header(IF_MATCH, etag);
         }
-        if body.is_some() {
+        if !call.body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json; charset=utf-8");
         }
-        let body = Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())));
         let request = request
-            .body(body)
+            .body(Full::new(call.body))
             .map_err(|error| Failure::usage(format!("the request cannot be made: {error}")))?;
         let stream = connect(&self.connector, (&self.address, self.port), host).await?;
         let broken = |error: hyper::Error| {
@@ -185,7 +171,7 @@ impl Client {
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        tokio::time::timeout(ANSWER_TIME_MAX, sender.send_request(request))
+        tokio::time::timeout(patience, sender.send_request(request))
             .await
             .map_err(|_| {
                 Failure::new(
@@ -217,67 +203,9 @@ async fn read(answer: Response<Incoming>) -> Result<Bytes, Failure> {
         .map_err(|error| Failure::new(Status::Unreachable, format!("the answer broke off: {error}")))
 }
 
-/// What the server said, in words.
-fn refusal(status: StatusCode, body: &[u8]) -> Failure {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Form {
-        message: String,
-    }
-    let message = serde_json::from_slice::<Form>(body)
-        .map(|form| form.message)
-        .unwrap_or_default();
-    let text = match message
-        .strip_prefix("ErrorCode:")
-        .and_then(|rest| rest.split_once(';'))
-    {
-        Some((code, text)) if !text.trim().is_empty() => format!("{} ({code})", text.trim()),
-        Some((code, _)) => code.to_owned(),
-        None if message.is_empty() => format!("HTTP {status}"),
-        None => message,
-    };
-    let text = crate::output::printable(&text);
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
-            Status::Refused,
-            format!(
-                "the server refuses the credentials of the context: {text}. Renew the context (`ironhub dev` does so at each \
-                 start, `ironhub context add` for other servers); the log of the server tells the reason"
-            ),
-        ),
-        StatusCode::NOT_FOUND => Failure::new(Status::NotFound, format!("not found: {text}")),
-        _ => Failure::failed(format!("the server refuses: {text}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn told(status: u16, body: &str) -> (Status, String) {
-        let failure = refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes());
-        (failure.status, format!("{failure:?}"))
-    }
-
-    #[test]
-    fn refusals_become_words_and_exit_codes() {
-        let form =
-            |message: &str| format!("{{\"Message\":\"{message}\",\"ExceptionMessage\":\"Tracking ID:1\"}}");
-        let (status, text) = told(404, &form("ErrorCode:DeviceNotFound;Device d1 not registered"));
-        assert_eq!(status, Status::NotFound);
-        assert!(
-            text.contains("not found: Device d1 not registered (DeviceNotFound)"),
-            "{text}"
-        );
-        let (status, text) = told(401, &form("ErrorCode:IotHubUnauthorizedAccess;Unauthorized"));
-        assert_eq!(status, Status::Refused);
-        assert!(text.contains("Renew the context"), "{text}");
-        assert_eq!(
-            told(409, &form("ErrorCode:DeviceAlreadyExists;")).0,
-            Status::Failed
-        );
-        assert!(told(500, "<html>").1.contains("HTTP 500"));
-    }
 
     #[test]
     fn ids_are_escaped_once() {

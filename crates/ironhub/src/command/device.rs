@@ -15,6 +15,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, note, printable};
 
+use super::identity::{self, CredentialArguments, remove_keys, text, time, usable_key, without_keys};
+
 /// Most devices that the registry lists at once; it has no pages (service-rest.md 4.2).
 const LIST_MAX: usize = 1_000;
 
@@ -50,15 +52,8 @@ pub(crate) struct DeviceArguments {
 pub(crate) struct CreateArguments {
     #[command(flatten)]
     device: DeviceArguments,
-    /// SHA-1 or SHA-256 thumbprint of the certificate of the device, instead of keys
-    #[arg(long, value_name = "HEX")]
-    thumbprint: Option<String>,
-    /// Thumbprint of a second certificate
-    #[arg(long, value_name = "HEX", requires = "thumbprint")]
-    secondary_thumbprint: Option<String>,
-    /// The device has a certificate of an authority that the hub knows, instead of keys
-    #[arg(long, conflicts_with = "thumbprint")]
-    certificate_authority: bool,
+    #[command(flatten)]
+    credential: CredentialArguments,
     /// The device may not connect yet
     #[arg(long)]
     disabled: bool,
@@ -110,22 +105,11 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         client: client_arguments,
     } = &arguments.device;
     let client = Client::new(&Context::of(client_arguments)?)?;
-    let authentication = if let Some(thumbprint) = &arguments.thumbprint {
-        let thumbprints =
-            json!({ "primaryThumbprint": thumbprint, "secondaryThumbprint": arguments.secondary_thumbprint });
-        json!({ "type": "selfSigned", "x509Thumbprint": thumbprints })
-    } else if arguments.certificate_authority {
-        json!({ "type": "certificateAuthority" })
-    } else {
-        json!({ "type": "sas" })
-    };
     let status = if arguments.disabled { "disabled" } else { "enabled" };
-    let body = json!({ "deviceId": id, "status": status, "authentication": authentication });
+    let body = json!({ "deviceId": id, "status": status,
+        "authentication": arguments.credential.authentication() });
     let mut device = block_on(client.registry(Method::PUT, &path(id), None, Some(&body)))?;
-    let connection_string = match key_of(&device, false) {
-        Some(key) => format!("HostName={};DeviceId={id};SharedAccessKey={key}", client.host()),
-        None => format!("HostName={};DeviceId={id};x509=true", client.host()),
-    };
+    let connection_string = identity::connection_string(client.host(), &format!("DeviceId={id}"), &device);
     if client_arguments.output.is_json() {
         remove_keys(&mut device);
         return output::json(&json!({ "device": device, "connectionString": connection_string }));
@@ -165,14 +149,7 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let client = Client::new(&Context::of(&arguments.client)?)?;
     let path = format!("/devices?top={}", arguments.top.clamp(1, LIST_MAX));
     let mut devices = block_on(client.registry(Method::GET, &path, None, None))?;
-    let devices = devices.as_array_mut().map(std::mem::take).unwrap_or_default();
-    let devices: Vec<Value> = devices
-        .into_iter()
-        .map(|mut device| {
-            remove_keys(&mut device);
-            device
-        })
-        .collect();
+    let devices = without_keys(&mut devices);
     if devices.len() == LIST_MAX {
         note("There may be more devices: the registry lists 1000 at most.");
     }
@@ -255,13 +232,7 @@ fn client_and_key(arguments: &KeyArguments) -> Result<(Client, SymmetricKey), Fa
     let DeviceArguments { id, client } = &arguments.device;
     let client = Client::new(&Context::of(client)?)?;
     let device = block_on(client.registry(Method::GET, &path(id), None, None))?;
-    let key = key_of(&device, arguments.secondary).ok_or_else(|| {
-        Failure::failed(format!(
-            "device {id} has no keys: it authenticates with a certificate"
-        ))
-    })?;
-    let key = SymmetricKey::parse(key)
-        .map_err(|error| Failure::failed(format!("the key of device {id} cannot be used: {error}")))?;
+    let key = usable_key(&device, arguments.secondary, &format!("device {}", printable(id)))?;
     Ok((client, key))
 }
 
@@ -269,67 +240,9 @@ fn path(id: &str) -> String {
     format!("/devices/{}", escaped(id))
 }
 
-fn key_of(device: &Value, secondary: bool) -> Option<&str> {
-    let name = if secondary { "secondaryKey" } else { "primaryKey" };
-    device
-        .pointer("/authentication/symmetricKey")?
-        .get(name)?
-        .as_str()
-}
-
-/// Keys are printed only by the commands that are there for it.
-fn remove_keys(device: &mut Value) {
-    if let Some(authentication) = device.get_mut("authentication").and_then(Value::as_object_mut) {
-        authentication.remove("symmetricKey");
-    }
-}
-
-fn text(device: &Value, pointer: &str) -> String {
-    match device.pointer(pointer) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => printable(text),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// A time, or a dash for "never" (service-rest.md 1).
-fn time(device: &Value, pointer: &str) -> String {
-    let text = text(device, pointer);
-    if text.starts_with("0001-01-01T00:00:00") {
-        "-".to_owned()
-    } else {
-        text
-    }
-}
-
 fn say(arguments: &ClientArguments, value: &Value, done: &str, id: &str) -> Result<(), Failure> {
     if arguments.output.is_json() {
         return output::json(value);
     }
     output::line(&format!("device {} {done}", printable(id)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_found_and_removed() {
-        let mut device = json!({ "authentication": {
-            "type": "sas", "symmetricKey": { "primaryKey": "canary1", "secondaryKey": "canary2" } } });
-        assert_eq!(key_of(&device, false), Some("canary1"));
-        assert_eq!(key_of(&device, true), Some("canary2"));
-        remove_keys(&mut device);
-        assert!(!device.to_string().contains("canary"));
-        assert_eq!(key_of(&device, false), None);
-    }
-
-    #[test]
-    fn never_is_a_dash() {
-        let device = json!({ "a": "0001-01-01T00:00:00Z", "b": "2026-01-01T00:00:00Z", "c": null });
-        assert_eq!(
-            [time(&device, "/a"), time(&device, "/b"), time(&device, "/c")],
-            ["-", "2026-01-01T00:00:00Z", "-"]
-        );
-    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A record for people: one line, and one for each particular.
-fn text(line: &str) -> String {
+pub(super) fn text(line: &str) -> String {
     let Ok(record) = serde_json::from_str::<Value>(line) else {
         return printable(line);
     };

@@ -1,17 +1,24 @@
 //! The commands, one a file.
 
+mod commands;
 mod configuration;
 mod consumer_group;
 mod contexts;
 mod dev;
 mod device;
 mod events;
+mod explain;
+mod identity;
 mod log;
 mod manual;
+mod method;
+mod module;
 mod monitor;
 mod serve;
 mod simulate;
 mod status;
+mod target;
+mod twin;
 
 use clap::Subcommand;
 
@@ -30,14 +37,29 @@ pub(crate) enum Command {
     /// Create, show, change and delete devices
     #[command(subcommand)]
     Device(device::Command),
-    /// Show telemetry as it arrives
+    /// Create, show and delete modules of devices
+    #[command(subcommand)]
+    Module(module::Command),
+    /// Show and change the twins of devices and modules
+    #[command(subcommand)]
+    Twin(twin::Command),
+    /// Call methods of connected devices and modules
+    #[command(subcommand)]
+    Method(method::Command),
+    /// Send commands to devices, and hear what became of them
+    #[command(subcommand)]
+    Command(commands::Command),
+    /// Show telemetry, or events of the hub, as they arrive
     Monitor(monitor::Arguments),
-    /// Let simulated devices send telemetry
+    /// Let simulated devices send telemetry, keep twins, answer methods and take commands
     Simulate(simulate::Arguments),
     /// Show how the server is
     Status(status::Arguments),
     /// Show who connected, who was refused and why connections ended
     Events(events::Arguments),
+    /// Tell all that is known of a device, and why it is refused
+    #[command(subcommand)]
+    Explain(explain::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -60,10 +82,15 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(command) => configuration::run(&command),
         Command::Device(command) => device::run(&command),
+        Command::Module(command) => module::run(&command),
+        Command::Twin(command) => twin::run(&command),
+        Command::Method(command) => method::run(&command),
+        Command::Command(command) => commands::run(&command),
         Command::Monitor(arguments) => monitor::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
+        Command::Explain(command) => explain::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),

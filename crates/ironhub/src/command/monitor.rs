@@ -1,4 +1,4 @@
-//! `ironhub monitor`: telemetry as it arrives.
+//! `ironhub monitor`: telemetry, and the hub's own events, as they arrive.
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -17,6 +17,12 @@ pub(crate) struct Arguments {
     /// Where to begin
     #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
     from: From,
+    /// Show events of a source instead of telemetry; may be given several times
+    #[arg(long = "source", value_enum, value_name = "NAME")]
+    sources: Vec<Source>,
+    /// Show events of every source
+    #[arg(long, conflicts_with = "sources")]
+    all: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -30,6 +36,33 @@ enum From {
     Earliest,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Source {
+    /// What devices send
+    Telemetry,
+    /// Changes of twins
+    Twins,
+    /// Devices and modules that are created and deleted
+    Lifecycle,
+    /// Devices and modules that connect and disconnect
+    Connections,
+}
+
+impl Source {
+    /// The value of the annotation `iothub-message-source` (service-rest.md 13.1).
+    fn name(self) -> &'static str {
+        match self {
+            Self::Telemetry => TELEMETRY,
+            Self::Twins => "twinChangeEvents",
+            Self::Lifecycle => "deviceLifecycleEvents",
+            Self::Connections => "deviceConnectionStateEvents",
+        }
+    }
+}
+
+/// The source of what devices send.
+const TELEMETRY: &str = "Telemetry";
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = Context::of(&arguments.client)?;
     let client = Client::new(&context)?;
@@ -42,10 +75,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         From::Latest => "latest",
         From::Earliest => "earliest",
     };
+    let source = source(arguments);
     block_on(async {
-        let mut lines = client.stream(&format!("monitor?from={from}{device}")).await?;
+        let path = format!("monitor?from={from}&source={source}{device}");
+        let mut lines = client.stream(&path).await?;
         if !arguments.client.output.is_json() {
-            note(&format!("Telemetry of {}; stop with Ctrl-C.", context.host_name));
+            let what = if source == TELEMETRY {
+                "Telemetry"
+            } else {
+                "Events"
+            };
+            note(&format!("{what} of {}; stop with Ctrl-C.", context.host_name));
         }
         while let Some(line) = lines.next().await? {
             if arguments.client.output.is_json() {
@@ -59,6 +99,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "the server ended the stream: it is being stopped",
         ))
     })
+}
+
+fn source(arguments: &Arguments) -> String {
+    if arguments.all {
+        return "all".to_owned();
+    }
+    let names: Vec<&str> = arguments.sources.iter().map(|source| source.name()).collect();
+    if names.is_empty() {
+        TELEMETRY.to_owned()
+    } else {
+        names.join(",")
+    }
 }
 
 /// A message for people, on one line.
@@ -93,21 +145,38 @@ fn text(line: &str) -> String {
         (Some(json), _) => json.to_string(),
         (None, _) => String::new(),
     };
-    let properties = match message.get("applicationProperties").and_then(Value::as_object) {
-        Some(properties) if !properties.is_empty() => {
-            let pairs: Vec<String> = properties
-                .iter()
-                .map(|(name, value)| {
-                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    printable(&format!("{name}={value}"))
-                })
-                .collect();
-            format!("  [{}]", pairs.join(" "))
-        }
-        _ => String::new(),
-    };
     let place = format!("{}/{}", shown("partition"), shown("sequenceNumber"));
-    format!("{}  {place}  {who}  {body}{properties}", shown("enqueuedTime"))
+    let time = shown("enqueuedTime");
+    match message.get("source").and_then(Value::as_str) {
+        None | Some(TELEMETRY) => format!("{time}  {place}  {who}  {body}{}", properties(&message)),
+        Some(_) => format!("{time}  {place}  {who}  {}  {body}", operation(&message)),
+    }
+}
+
+/// What the hub tells of; the other properties of its events repeat what is shown anyway.
+fn operation(message: &Value) -> String {
+    let operation = message
+        .pointer("/applicationProperties/opType")
+        .and_then(Value::as_str);
+    format!("({})", printable(operation.unwrap_or("event of the hub")))
+}
+
+/// The properties that a device gave its message.
+fn properties(message: &Value) -> String {
+    let properties = message.get("applicationProperties").and_then(Value::as_object);
+    let pairs: Vec<String> = properties
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            printable(&format!("{name}={value}"))
+        })
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("  [{}]", pairs.join(" "))
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +190,11 @@ mod tests {
                 r#"{"partition":"1","sequenceNumber":42,"enqueuedTime":"2026-01-31T12:00:00Z","device":"d1","module":null,
                    "applicationProperties":{"level":"high"},"body":{"t":21.5}}"#,
                 "2026-01-31T12:00:00Z  1/42  d1  {\"t\":21.5}  [level=high]",
+            ),
+            (
+                r#"{"partition":"1","sequenceNumber":7,"enqueuedTime":"T","device":"d1","module":null,"source":"twinChangeEvents",
+                   "applicationProperties":{"hubName":"hub1","opType":"updateTwin"},"body":{"version":3}}"#,
+                "T  1/7  d1  (updateTwin)  {\"version\":3}",
             ),
             (
                 r#"{"partition":"1","unreadable":{"firstSequenceNumber":5,"lastSequenceNumber":9}}"#,

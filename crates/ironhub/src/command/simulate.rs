@@ -1,4 +1,4 @@
-//! `ironhub simulate`: devices that send telemetry, to see a hub at work.
+//! `ironhub simulate`: devices that send telemetry and take what back ends send, to see a hub at work.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::client::block_on;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
-use crate::simulation::{self, Plan, Report};
+use crate::simulation::{self, Plan, Report, Roles};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -28,6 +28,15 @@ pub(crate) struct Arguments {
     /// What the ids of the devices begin with
     #[arg(long, value_name = "TEXT", default_value = "simulated")]
     prefix: String,
+    /// The devices keep their twins: each reports a property every ten seconds, and what is desired of it
+    #[arg(long)]
+    twins: bool,
+    /// The devices answer methods, with status 200 and the payload that they were given
+    #[arg(long)]
+    methods: bool,
+    /// The devices take commands and acknowledge them
+    #[arg(long)]
+    commands: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -40,12 +49,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         interval: Duration::from_secs_f64(1.0 / arguments.rate),
         body_bytes: usize::try_from(arguments.size).unwrap_or(usize::MAX),
         duration: arguments.duration,
+        roles: Roles {
+            twins: arguments.twins,
+            methods: arguments.methods,
+            commands: arguments.commands,
+        },
     };
+    let roles = plan.roles;
     let report = block_on(simulation::run(&Context::of(&arguments.client)?, plan))?;
     if arguments.client.output.is_json() {
         output::json(&report)?;
     } else {
-        show(&report)?;
+        show(&report, roles)?;
     }
     match report.last_error {
         Some(error) if report.acknowledged == 0 => {
@@ -54,11 +69,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         _ if report.acknowledged < report.sent => Err(Failure::failed(
             "some messages were not acknowledged before the end",
         )),
+        Some(error) if report.refused_requests > 0 => {
+            Err(Failure::failed(format!("some requests were refused: {error}")))
+        }
         _ => Ok(()),
     }
 }
 
-fn show(report: &Report) -> Result<(), Failure> {
+fn show(report: &Report, roles: Roles) -> Result<(), Failure> {
     let millis = |value: f64| format!("{value:.2} ms");
     let mut pairs = vec![
         ("devices", report.devices.to_string()),
@@ -72,6 +90,17 @@ fn show(report: &Report) -> Result<(), Failure> {
         ("latency p99", millis(report.latency_millis.p99)),
         ("latency max", millis(report.latency_millis.max)),
     ];
+    for (is_shown, name, count) in [
+        (roles.twins, "properties reported", report.properties_reported),
+        (roles.twins, "desired answered", report.desired_answered),
+        (roles.twins, "refused requests", report.refused_requests),
+        (roles.methods, "methods answered", report.methods_answered),
+        (roles.commands, "commands taken", report.commands_taken),
+    ] {
+        if is_shown {
+            pairs.push((name, count.to_string()));
+        }
+    }
     if let Some(error) = &report.last_error {
         pairs.push(("last error", error.clone()));
     }

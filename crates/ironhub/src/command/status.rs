@@ -64,7 +64,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// A number of seconds in its two largest units.
-fn duration(secs: u64) -> String {
+pub(super) fn duration(secs: u64) -> String {
     let (days, hours, minutes) = (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{secs} s"),

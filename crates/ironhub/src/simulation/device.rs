@@ -1,4 +1,5 @@
-//! One simulated device: connects, sends, waits for acknowledgements, and comes back when its connection breaks.
+//! One simulated device: connects, sends, waits for acknowledgements, talks with the hub if it has a role to play, and comes back
+//! when its connection breaks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::client::TlsStream;
 
+use super::conversation::Conversation;
 use super::{Shared, packets};
 
 /// Messages of a device that wait for their acknowledgement; with more it sends no further ones.
@@ -30,8 +32,11 @@ const LOGIN_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long the token of a device is good.
 const TOKEN_VALIDITY: Duration = Duration::from_secs(24 * 3_600);
 
-/// Largest packet that a hub sends to a device that subscribes to nothing; far above it.
-const PACKET_BYTES_MAX: usize = 4_096;
+/// Largest packet that a hub sends to a device: the payload of a method of 128 KiB, with room.
+const PACKET_BYTES_MAX: usize = 256 * 1_024;
+
+/// Time between two reports of a property.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs a device until it is stopped.
 pub(super) async fn run(
@@ -41,6 +46,7 @@ pub(super) async fn run(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut number = 0;
+    let mut conversation = Conversation::new(&id, shared.roles);
     while !*stopped.borrow() {
         let session = Session::open(&shared, &id);
         let result = tokio::select! {
@@ -48,16 +54,34 @@ pub(super) async fn run(
             _ = stopped.changed() => return,
         };
         let result = match result {
-            Ok(session) => session.run(&shared, &id, offset, &mut number, &mut stopped).await,
+            Ok(session) => {
+                let side = Side {
+                    id: &id,
+                    offset,
+                    number: &mut number,
+                    conversation: &mut conversation,
+                };
+                session.run(&shared, side, &mut stopped).await
+            }
             Err(error) => Err(error),
         };
         let Err(error) = result else { return };
-        shared.tally.count_failure(format!("{id}: {error}"));
+        shared.tally.count_failure(&format!("{id}: {error}"));
         tokio::select! {
             () = tokio::time::sleep(RETRY_DELAY) => {}
             _ = stopped.changed() => {}
         }
     }
+}
+
+/// What a device keeps over its connections.
+struct Side<'d> {
+    id: &'d str,
+    // When it sends first.
+    offset: Duration,
+    // Of its last message.
+    number: &'d mut u64,
+    conversation: &'d mut Conversation,
 }
 
 /// A connection that was let in.
@@ -115,49 +139,54 @@ impl Session {
         }
     }
 
-    /// Sends until it is stopped (`Ok`) or the connection breaks.
+    /// Sends and answers until it is stopped (`Ok`) or the connection breaks.
     async fn run(
         mut self,
         shared: &Shared,
-        id: &str,
-        offset: Duration,
-        number: &mut u64,
+        side: Side<'_>,
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<(), String> {
-        let mut sending = tokio::time::interval_at(tokio::time::Instant::now() + offset, shared.interval);
+        let now = tokio::time::Instant::now();
+        let mut sending = tokio::time::interval_at(now + side.offset, shared.interval);
         sending.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut reporting = tokio::time::interval_at(now + side.offset, REPORT_INTERVAL);
         let mut pinging = tokio::time::interval(Duration::from_secs(u64::from(packets::KEEP_ALIVE_SECS / 2)));
         let mut outgoing = Vec::new();
+        let packet_id = self.next_packet_id();
+        side.conversation.open(packet_id, &mut outgoing);
         loop {
-            outgoing.clear();
+            if !outgoing.is_empty() {
+                self.stream.write_all(&outgoing).await.map_err(broken)?;
+                outgoing.clear();
+            }
             tokio::select! {
-                _ = stopped.changed() => return self.close(shared).await,
+                _ = stopped.changed() => return self.close(shared, side.conversation).await,
                 _ = sending.tick(), if self.in_flight.len() < IN_FLIGHT_MAX => {
-                    *number += 1;
-                    self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
-                    packets::publish(id, self.packet_id, *number, shared.body_bytes, &mut outgoing);
-                    self.in_flight.push_back((self.packet_id, shared.clock.elapsed()));
+                    *side.number += 1;
+                    let packet_id = self.next_packet_id();
+                    packets::publish(side.id, packet_id, *side.number, shared.body_bytes, &mut outgoing);
+                    self.in_flight.push_back((packet_id, shared.clock.elapsed()));
                     shared.tally.sent.fetch_add(1, Ordering::Relaxed);
-                    self.stream.write_all(&outgoing).await.map_err(broken)?;
                 }
-                _ = pinging.tick() => {
-                    Packet::PingReq.encode(&mut outgoing);
-                    self.stream.write_all(&outgoing).await.map_err(broken)?;
-                }
+                _ = reporting.tick() => side.conversation.report(*side.number, &mut outgoing),
+                _ = pinging.tick() => Packet::PingReq.encode(&mut outgoing),
                 read = read_some(&mut self.stream, &mut self.incoming) => {
                     read?;
-                    self.take_acknowledgements(shared)?;
+                    self.take_packets(shared, side.conversation, &mut outgoing)?;
                 }
             }
         }
     }
 
     /// Waits for the acknowledgements under way, and takes leave.
-    async fn close(mut self, shared: &Shared) -> Result<(), String> {
+    async fn close(mut self, shared: &Shared, conversation: &mut Conversation) -> Result<(), String> {
         let waiting = async {
+            let mut outgoing = Vec::new();
             while !self.in_flight.is_empty() {
                 self.read().await?;
-                self.take_acknowledgements(shared)?;
+                self.take_packets(shared, conversation, &mut outgoing)?;
+                self.stream.write_all(&outgoing).await.map_err(broken)?;
+                outgoing.clear();
             }
             Ok::<(), String>(())
         };
@@ -173,19 +202,21 @@ impl Session {
         result
     }
 
-    fn take_acknowledgements(&mut self, shared: &Shared) -> Result<(), String> {
+    fn take_packets(
+        &mut self,
+        shared: &Shared,
+        conversation: &mut Conversation,
+        outgoing: &mut Vec<u8>,
+    ) -> Result<(), String> {
         let mut taken = 0;
         while let Some((packet, length)) = parse(self.incoming.get(taken..).unwrap_or_default())? {
-            if let Packet::PubAck(acknowledged) = packet {
-                let position = self.in_flight.iter().position(|(id, _)| *id == acknowledged);
-                let Some((_, sent)) = position.and_then(|position| self.in_flight.remove(position)) else {
-                    return Err(format!(
-                        "an acknowledgement for packet {acknowledged}, which was not sent"
-                    ));
-                };
-                shared
-                    .tally
-                    .count_acknowledged(shared.clock.elapsed().saturating_sub(sent));
+            match packet {
+                Packet::PubAck(acknowledged) => {
+                    take_acknowledgement(&mut self.in_flight, acknowledged, shared)?;
+                }
+                Packet::SubAck(suback) => conversation.handle_suback(&suback, outgoing)?,
+                Packet::Publish(publish) => conversation.handle_publish(&publish, &shared.tally, outgoing),
+                _ => {}
             }
             taken += length;
         }
@@ -193,9 +224,31 @@ impl Session {
         Ok(())
     }
 
+    fn next_packet_id(&mut self) -> u16 {
+        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
+        self.packet_id
+    }
+
     async fn read(&mut self) -> Result<(), String> {
         read_some(&mut self.stream, &mut self.incoming).await
     }
+}
+
+fn take_acknowledgement(
+    in_flight: &mut VecDeque<(u16, Duration)>,
+    acknowledged: u16,
+    shared: &Shared,
+) -> Result<(), String> {
+    let position = in_flight.iter().position(|(id, _)| *id == acknowledged);
+    let Some((_, sent)) = position.and_then(|position| in_flight.remove(position)) else {
+        return Err(format!(
+            "an acknowledgement for packet {acknowledged}, which was not sent"
+        ));
+    };
+    shared
+        .tally
+        .count_acknowledged(shared.clock.elapsed().saturating_sub(sent));
+    Ok(())
 }
 
 async fn read_some(stream: &mut TlsStream<TcpStream>, incoming: &mut Vec<u8>) -> Result<(), String> {

@@ -3,6 +3,7 @@
 //! The devices are let in by the policy of the service connection string, so that nothing about a device that exists already is
 //! changed. Refused: keys derived from their ids, which would overwrite the keys of such devices.
 
+mod conversation;
 mod device;
 mod latency;
 mod packets;
@@ -21,6 +22,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{note, printable};
+pub(crate) use conversation::Roles;
 use latency::Histogram;
 pub(crate) use latency::Summary;
 
@@ -40,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) body_bytes: usize,
     /// How long; none for until it is stopped.
     pub(crate) duration: Option<Duration>,
+    /// What the devices do beside sending.
+    pub(crate) roles: Roles,
 }
 
 /// What came of it.
@@ -52,6 +56,11 @@ pub(crate) struct Report {
     pub(crate) acknowledged: u64,
     pub(crate) acknowledged_per_second: f64,
     pub(crate) failed_connections: u64,
+    pub(crate) properties_reported: u64,
+    pub(crate) desired_answered: u64,
+    pub(crate) refused_requests: u64,
+    pub(crate) methods_answered: u64,
+    pub(crate) commands_taken: u64,
     pub(crate) latency_millis: Summary,
     pub(crate) last_error: Option<String>,
 }
@@ -63,6 +72,7 @@ struct Shared {
     clock: SystemClock,
     interval: Duration,
     body_bytes: usize,
+    roles: Roles,
     handshakes: Semaphore,
     tally: Tally,
 }
@@ -73,6 +83,14 @@ struct Tally {
     sent: AtomicU64,
     acknowledged: AtomicU64,
     failed_connections: AtomicU64,
+    // Reports of the devices' own that the twin took.
+    properties_reported: AtomicU64,
+    // Desired changes that were reported back, and that the twin took.
+    desired_answered: AtomicU64,
+    // Requests that the twin refused.
+    refused_requests: AtomicU64,
+    methods_answered: AtomicU64,
+    commands_taken: AtomicU64,
     latency: Mutex<Histogram>,
     last_error: Mutex<Option<String>>,
 }
@@ -86,9 +104,19 @@ impl Tally {
             .record(latency);
     }
 
-    fn count_failure(&self, error: String) {
+    fn count_failure(&self, error: &str) {
         self.failed_connections.fetch_add(1, Ordering::Relaxed);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.keep_error(error);
+    }
+
+    fn count_refused_request(&self, error: &str) {
+        self.refused_requests.fetch_add(1, Ordering::Relaxed);
+        self.keep_error(error);
+    }
+
+    fn keep_error(&self, error: &str) {
+        let text = printable(error);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
 }
 
@@ -102,6 +130,7 @@ pub(crate) async fn run(context: &Context, plan: Plan) -> Result<Report, Failure
         clock: SystemClock::new(),
         interval: plan.interval,
         body_bytes: plan.body_bytes,
+        roles: plan.roles,
         handshakes: Semaphore::new(HANDSHAKES_MAX),
         tally: Tally::default(),
     });
@@ -189,13 +218,19 @@ fn report(tally: &Tally, devices: usize, elapsed: Duration) -> Report {
     } else {
         0.0
     };
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Report {
         devices,
         seconds,
-        sent: tally.sent.load(Ordering::Relaxed),
+        sent: count(&tally.sent),
         acknowledged,
         acknowledged_per_second,
-        failed_connections: tally.failed_connections.load(Ordering::Relaxed),
+        failed_connections: count(&tally.failed_connections),
+        properties_reported: count(&tally.properties_reported),
+        desired_answered: count(&tally.desired_answered),
+        refused_requests: count(&tally.refused_requests),
+        methods_answered: count(&tally.methods_answered),
+        commands_taken: count(&tally.commands_taken),
         latency_millis: tally
             .latency
             .lock()

@@ -1,6 +1,6 @@
 //! The MQTT packets of a simulated device (device-mqtt-https.md 3).
 
-use mqtt::packet::{Connect, Packet, Publish, QoS};
+use mqtt::packet::{Connect, Filters, Packet, Publish, QoS, Subscribe};
 
 /// Silence that a device allows itself. It pings at half of it.
 pub(super) const KEEP_ALIVE_SECS: u16 = 60;
@@ -32,6 +32,27 @@ pub(super) fn publish(id: &str, packet_id: u16, number: u64, body_bytes: usize, 
         topic: &topic,
         packet_id,
         payload: body.as_bytes(),
+    };
+    Packet::Publish(publish).encode(out);
+}
+
+/// SUBSCRIBE to filters.
+pub(super) fn subscribe(packet_id: u16, filters: &[(&str, QoS)], out: &mut Vec<u8>) {
+    let bytes = Filters::to_bytes(filters);
+    if let Ok(filters) = Filters::from_bytes(&bytes) {
+        Packet::Subscribe(Subscribe { packet_id, filters }).encode(out);
+    }
+}
+
+/// PUBLISH that is not acknowledged: requests about the twin, which have answers, and answers to methods.
+pub(super) fn tell(topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+    let publish = Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic,
+        packet_id: 0,
+        payload,
     };
     Packet::Publish(publish).encode(out);
 }

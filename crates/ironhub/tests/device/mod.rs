@@ -1,4 +1,5 @@
-//! Devices of a test: MQTT over TLS to the binary under test, with messages that are numbered and acknowledged.
+//! Devices of a test: MQTT over TLS to the binary under test, with messages that are numbered and acknowledged, requests for the
+//! twin, and commands.
 
 #![allow(
     dead_code,
@@ -16,7 +17,7 @@ use std::time::Duration;
 use hub::access::sas;
 use hub::clock::{Clock as _, SystemClock};
 use hub::secret::SymmetricKey;
-use mqtt::packet::{Connect, ConnectCode, Packet, Publish, QoS};
+use mqtt::packet::{Connect, ConnectCode, Filters, Packet, Publish, QoS, Subscribe};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -33,9 +34,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The name of the server in its certificate.
 pub(crate) const HOST: &str = "localhost";
 
+/// Longest packet that a server of a test sends.
+const PACKET_BYTES_MAX: usize = 64 * 1_024;
+
 /// The ways into a server: its ports, its authority and the key of its owner policy.
 pub(crate) struct Access {
     mqtt_port: u16,
+    pub(crate) https_port: u16,
     pub(crate) client_config: Arc<ClientConfig>,
     key: SymmetricKey,
 }
@@ -49,6 +54,7 @@ impl Access {
         let key = connection_string.split("SharedAccessKey=").nth(1).unwrap();
         Self {
             mqtt_port: server.port("mqtt"),
+            https_port: server.port("https"),
             client_config: Arc::new(
                 ClientConfig::builder()
                     .with_root_certificates(roots)
@@ -101,6 +107,19 @@ impl Access {
     }
 }
 
+/// What comes to a device.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// The message of a number is acknowledged.
+    Acknowledged(u64),
+    /// A message. It has a packet id when it wants to be acknowledged.
+    Published {
+        topic: String,
+        payload: Vec<u8>,
+        packet_id: Option<u16>,
+    },
+}
+
 /// A connected device.
 pub(crate) struct Device {
     id: String,
@@ -115,7 +134,7 @@ pub(crate) struct Device {
 impl Device {
     async fn login(&mut self) -> io::Result<()> {
         loop {
-            if let Some((packet, length)) = Packet::parse(&self.incoming, 4_096).unwrap() {
+            if let Some((packet, length)) = Packet::parse(&self.incoming, PACKET_BYTES_MAX).unwrap() {
                 let Packet::ConnAck(connack) = packet else {
                     panic!("{packet:?} came before CONNACK");
                 };
@@ -153,23 +172,90 @@ impl Device {
         self.in_flight.len()
     }
 
-    /// Waits until something comes; gives the numbers of the messages that are acknowledged with it. Acknowledgements must come
-    /// in the order of the messages.
-    pub(crate) async fn acknowledgements(&mut self) -> io::Result<Vec<u64>> {
-        self.read().await?;
-        let mut numbers = Vec::new();
+    /// Stages a request to the hub, which is answered by a message.
+    pub(crate) fn stage_request(&mut self, topic: &str, payload: &[u8]) {
+        let publish = Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic,
+            packet_id: 0,
+            payload,
+        };
+        Packet::Publish(publish).encode(&mut self.outgoing);
+    }
+
+    /// Stages the acknowledgement of a message.
+    pub(crate) fn stage_acknowledgement(&mut self, packet_id: u16) {
+        Packet::PubAck(packet_id).encode(&mut self.outgoing);
+    }
+
+    /// Subscribes at QoS 1, and waits until that is granted; nothing else may come before.
+    pub(crate) async fn subscribe(&mut self, filter: &str) -> io::Result<()> {
+        let filters = Filters::to_bytes(&[(filter, QoS::AtLeastOnce)]);
+        let subscribe = Subscribe {
+            packet_id: u16::MAX,
+            filters: Filters::from_bytes(&filters).unwrap(),
+        };
+        Packet::Subscribe(subscribe).encode(&mut self.outgoing);
+        self.flush().await?;
+        loop {
+            self.read().await?;
+            if let Some((packet, length)) = Packet::parse(&self.incoming, PACKET_BYTES_MAX).unwrap() {
+                let Packet::SubAck(suback) = packet else {
+                    panic!("{packet:?} came before SUBACK");
+                };
+                assert_eq!(suback.codes, [1], "{filter}");
+                self.incoming.drain(..length);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives what has come; waits until there is something. Acknowledgements must come in the order of the messages.
+    pub(crate) async fn arrivals(&mut self) -> io::Result<Vec<Arrived>> {
+        let mut arrived = self.take_arrivals();
+        while arrived.is_empty() {
+            self.read().await?;
+            arrived = self.take_arrivals();
+        }
+        Ok(arrived)
+    }
+
+    fn take_arrivals(&mut self) -> Vec<Arrived> {
+        let mut arrived = Vec::new();
         let mut taken = 0;
-        while let Some((packet, length)) = Packet::parse(&self.incoming[taken..], 4_096).unwrap() {
-            let Packet::PubAck(packet_id) = packet else {
-                panic!("{packet:?} came to a device that subscribes to nothing");
-            };
-            let (expected, number) = self.in_flight.pop_front().expect("a message was sent");
-            assert_eq!(packet_id, expected, "{}: acknowledged out of order", self.id);
-            numbers.push(number);
+        while let Some((packet, length)) = Packet::parse(&self.incoming[taken..], PACKET_BYTES_MAX).unwrap() {
+            arrived.push(match packet {
+                Packet::PubAck(packet_id) => {
+                    let (expected, number) = self.in_flight.pop_front().expect("a message was sent");
+                    assert_eq!(packet_id, expected, "{}: acknowledged out of order", self.id);
+                    Arrived::Acknowledged(number)
+                }
+                Packet::Publish(publish) => Arrived::Published {
+                    topic: publish.topic.to_owned(),
+                    payload: publish.payload.to_vec(),
+                    packet_id: (publish.qos == QoS::AtLeastOnce).then_some(publish.packet_id),
+                },
+                other => panic!("{}: {other:?} came", self.id),
+            });
             taken += length;
         }
         self.incoming.drain(..taken);
-        Ok(numbers)
+        arrived
+    }
+
+    /// Waits until something comes to a device that subscribes to nothing; gives the numbers of the messages that are acknowledged
+    /// with it.
+    pub(crate) async fn acknowledgements(&mut self) -> io::Result<Vec<u64>> {
+        let arrived = self.arrivals().await?;
+        let number = |arrived| match arrived {
+            Arrived::Acknowledged(number) => number,
+            other @ Arrived::Published { .. } => {
+                panic!("{other:?} came to a device that subscribes to nothing")
+            }
+        };
+        Ok(arrived.into_iter().map(number).collect())
     }
 
     /// Sends one message and waits until it is acknowledged.

@@ -41,6 +41,8 @@ enum Conduct {
     Secure(Vec<u8>),
     /// The same, byte by byte.
     Trickling(Vec<u8>),
+    /// Sends bytes once TLS stands, but for the last byte of the record that holds them.
+    Cut(Vec<u8>),
 }
 
 impl Peer {
@@ -70,6 +72,10 @@ impl Peer {
 
     pub(crate) fn trickling(listener: &'static str, bytes: Vec<u8>) -> Self {
         Self::new(listener, Conduct::Trickling(bytes))
+    }
+
+    pub(crate) fn cut(listener: &'static str, bytes: Vec<u8>) -> Self {
+        Self::new(listener, Conduct::Cut(bytes))
     }
 
     fn new(listener: &'static str, conduct: Conduct) -> Self {
@@ -110,6 +116,15 @@ impl Peer {
             // The server may end it before it has taken all.
             let _ = tls.write_all(bytes).await;
             let _ = tls.flush().await;
+            return Ok(Attack::Secure(tls));
+        }
+        if let Conduct::Cut(bytes) = &self.conduct {
+            let mut tls = Box::new(access.tls(port).await?);
+            let (tcp, session) = tls.get_mut();
+            io::Write::write_all(&mut session.writer(), bytes)?;
+            let mut record = Vec::new();
+            session.write_tls(&mut record)?;
+            tcp.write_all(record.get(..record.len() - 1).unwrap()).await?;
             return Ok(Attack::Secure(tls));
         }
         if let Conduct::Trickling(_) = self.conduct {
@@ -176,10 +191,15 @@ fn client_hello(access: &Access) -> Vec<u8> {
 
 /// The beginning of a CONNECT packet that is sound as far as it goes.
 pub(crate) fn connect() -> Vec<u8> {
-    let mut bytes = vec![0x10, 0x80, 0x10, 0, 4];
-    bytes.extend_from_slice(b"MQTT\x04\xc2\x00\x3c\x07\x00");
-    bytes.resize(2_000, b'd');
-    bytes
+    half_connect(2_000)
+}
+
+/// The same, so many bytes of it: fewer than 8,000.
+pub(crate) fn half_connect(bytes: usize) -> Vec<u8> {
+    let mut connect = vec![0x10, 0xc0, 0x3e, 0, 4];
+    connect.extend_from_slice(b"MQTT\x04\xc2\x00\x3c\x1f\x00");
+    connect.resize(bytes, b'd');
+    connect
 }
 
 const SASL_HEADER: &[u8] = b"AMQP\x03\x01\x00\x00";
@@ -234,6 +254,14 @@ pub(crate) fn nested_begin(levels: usize) -> Vec<u8> {
 /// Empty frames, so many bytes of them.
 pub(crate) fn empty_frames(bytes: usize) -> Vec<u8> {
     opened(&frame(0, b"").repeat(bytes / 8))
+}
+
+/// The beginning of a frame that is sound as far as it goes, on a connection that is open.
+pub(crate) fn half_frame(bytes: usize) -> Vec<u8> {
+    let mut begin = 60_000_u32.to_be_bytes().to_vec();
+    begin.extend_from_slice(&[2, 0, 0, 0]);
+    begin.resize(bytes, 0);
+    opened(&begin)
 }
 
 pub(crate) fn frame_of_2_gib() -> Vec<u8> {

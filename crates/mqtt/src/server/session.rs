@@ -206,6 +206,11 @@ impl Session {
         self.state == State::Open && waiting < self.limits.outbound_window
     }
 
+    fn is_unacknowledged(&self, packet_id: u16) -> bool {
+        let flights = self.flights.as_ref();
+        self.state == State::Open && flights.is_some_and(|flights| flights.outbound.contains(&packet_id))
+    }
+
     fn violated(&mut self, violation: Violation) -> Violation {
         self.state = State::Closed;
         violation
@@ -360,15 +365,37 @@ impl Command<'_, '_> {
         }
         flights.last_id = packet_id;
         flights.outbound.push_back(packet_id);
-        Packet::Publish(Publish {
-            dup,
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            topic,
-            packet_id,
-            payload,
-        })
-        .encode(out);
+        at_least_once(topic, payload, dup, packet_id).encode(out);
         Ok(packet_id)
     }
+
+    /// Sends a message of QoS 1 again, under the id that it has: DUP is set (3.3.1.1). Nothing is sent when no message of that id
+    /// waits for its PUBACK, which is then said.
+    pub fn publish_again(self, packet_id: u16, topic: &str, payload: &[u8]) -> bool {
+        let Self { session, out } = self;
+        let waits = session.is_unacknowledged(packet_id);
+        if waits {
+            at_least_once(topic, payload, true, packet_id).encode(out);
+        }
+        waits
+    }
+
+    /// Waits no longer for the PUBACK of a message that is not to be delivered any more; one that comes all the same says nothing.
+    pub fn withdraw(self, packet_id: u16) {
+        if let Some(flights) = &mut self.session.flights {
+            flights.outbound.retain(|waiting| *waiting != packet_id);
+        }
+        self.session.shrink();
+    }
+}
+
+fn at_least_once<'a>(topic: &'a str, payload: &'a [u8], dup: bool, packet_id: u16) -> Packet<'a> {
+    Packet::Publish(Publish {
+        dup,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic,
+        packet_id,
+        payload,
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use amqp::connection::AttachReply;
 use amqp::performative::{Attach, Error, Role, SenderSettleMode};
 use amqp::value::Value;
+use hub::access::Authorized;
 use hub::access::right::ServiceConnect;
 use hub::clock::Timestamp;
 use hub::hub::Hub;
@@ -12,12 +13,14 @@ use hub::log::{PartitionInfo, Sequence};
 use hub::readers::{Displaced, GroupName, Reader as ReaderName};
 
 use super::address::Address;
-use super::fault;
+use super::feedback_link::FeedbackLink;
 use super::filter::{PlaceKind, Start};
 use super::grants::Grants;
 use super::management::partition_of;
 use super::reader::Reader;
 use super::request::REQUEST_BYTES_MAX;
+use super::{command, fault};
+use crate::app::App;
 
 /// The capability by which a reader asks for the state of its partition with each event.
 const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
@@ -25,6 +28,12 @@ const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
 /// Descriptors and names of the filter that says where to start (amqp.md C.3).
 const SELECTOR: &str = "apache.org:selector-filter:string";
 const SELECTOR_CODES: [u64; 2] = [0x0000_468c_0000_0004, 0x0000_0137_0000_000a];
+
+/// Resources that tokens must cover.
+const MANAGEMENT_PATH: &str = "messages/events/$management";
+const COMMANDS_PATH: &str = "messages/devicebound";
+const FEEDBACK_PATH: &str = "messages/servicebound/feedback";
+const FILE_NOTIFICATIONS_PATH: &str = "messages/servicebound/filenotifications";
 
 /// Requests that a peer may have on the way.
 const REQUEST_CREDIT: u32 = 100;
@@ -56,6 +65,26 @@ pub(super) enum Node {
     Redirected(Error),
     /// A partition is read.
     Reader(Reader),
+    /// Commands come here.
+    Commands(Authorized<ServiceConnect>),
+    /// Feedback goes here.
+    Feedback(FeedbackLink),
+    /// Notifications of uploads would go here. There are none before files can be uploaded.
+    FileNotifications,
+}
+
+impl Node {
+    /// The resource that a token must cover for as long as the link lives; none for links that need no token, or not for long.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self {
+            Self::CbsRequests | Self::CbsReplies(_) | Self::Redirected(_) => None,
+            Self::ManagementRequests | Self::ManagementReplies(_) => Some(MANAGEMENT_PATH),
+            Self::Reader(reader) => Some(reader.path()),
+            Self::Commands(_) => Some(COMMANDS_PATH),
+            Self::Feedback(_) => Some(FEEDBACK_PATH),
+            Self::FileNotifications => Some(FILE_NOTIFICATIONS_PATH),
+        }
+    }
 }
 
 /// A reader whose place in the partition is not known yet.
@@ -76,7 +105,7 @@ pub(super) fn judge(
     attach: &Attach,
     hub: &Arc<Hub>,
     grants: &Grants,
-    amqp_port: u16,
+    app: &App,
 ) -> Result<Admission, JudgeError> {
     let address = match attach.role {
         Role::Sender => attach.target.as_ref().and_then(|target| target.address.as_ref()),
@@ -100,7 +129,7 @@ pub(super) fn judge(
             AttachReply::default(),
         )),
         Address::Management { .. } => {
-            authorize(hub, grants, "messages/events/$management")?;
+            authorize(hub, grants, MANAGEMENT_PATH)?;
             if sends {
                 Ok(Admission::Node(Node::ManagementRequests, requests()))
             } else {
@@ -112,7 +141,7 @@ pub(super) fn judge(
         }
         Address::HubEvents { rest } => {
             authorize(hub, grants, &format!("messages/events{rest}"))?;
-            let redirect = redirect(hub, &rest, amqp_port);
+            let redirect = redirect(hub, &rest, app.amqp_port());
             Ok(Admission::Node(
                 Node::Redirected(redirect),
                 AttachReply {
@@ -147,8 +176,11 @@ pub(super) fn judge(
                 .map(Admission::Reader)
                 .map_err(Into::into)
         }
-        Address::Device { .. } | Address::Commands | Address::Feedback | Address::FileNotifications => {
-            let text = "Device and service links over AMQP are not offered by this version of the server.";
+        Address::Commands | Address::Feedback | Address::FileNotifications => {
+            service_link(attach, hub, grants, app, &address).map(|(node, reply)| Admission::Node(node, reply))
+        }
+        Address::Device { .. } => {
+            let text = "Device links over AMQP are not offered by this version of the server.";
             Err(Error::new(fault::NOT_IMPLEMENTED, text).into())
         }
         Address::Entity { .. } | Address::Unknown => {
@@ -184,8 +216,51 @@ impl From<hub::access::Refusal> for JudgeError {
     }
 }
 
-fn authorize(hub: &Hub, grants: &Grants, path: &str) -> Result<(), hub::access::Refusal> {
-    grants.authorize::<ServiceConnect>(hub.gate(), path).map(|_| ())
+fn authorize(
+    hub: &Hub,
+    grants: &Grants,
+    path: &str,
+) -> Result<Authorized<ServiceConnect>, hub::access::Refusal> {
+    grants.authorize::<ServiceConnect>(hub.gate(), path)
+}
+
+/// A link for commands, feedback or notifications of uploads: each goes one way only (amqp.md B).
+fn service_link(
+    attach: &Attach,
+    hub: &Hub,
+    grants: &Grants,
+    app: &App,
+    address: &Address,
+) -> Result<(Node, AttachReply), JudgeError> {
+    let is_commands = *address == Address::Commands;
+    if is_commands != (attach.role == Role::Sender) {
+        let text = "Commands are sent, feedback and file notifications are received.";
+        return Err(Error::new(fault::NOT_ALLOWED, text).into());
+    }
+    let receiver = AttachReply {
+        tracked: true,
+        ..AttachReply::default()
+    };
+    Ok(match address {
+        Address::Commands => (
+            Node::Commands(authorize(hub, grants, COMMANDS_PATH)?),
+            AttachReply {
+                message_bytes_max: command::MESSAGE_BYTES_MAX,
+                credit_window: command::CREDIT,
+                ..AttachReply::default()
+            },
+        ),
+        Address::Feedback => {
+            let right = authorize(hub, grants, FEEDBACK_PATH)?;
+            let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+            let link = FeedbackLink::new(Arc::clone(&app.feedback), right, settled);
+            (Node::Feedback(link), receiver)
+        }
+        _ => {
+            authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
+            (Node::FileNotifications, receiver)
+        }
+    })
 }
 
 fn check_entity(hub: &Hub, entity: &str) -> Result<(), Error> {

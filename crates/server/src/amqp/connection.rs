@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use amqp::connection::{AttachReply, Connection as Machine, Event, LinkId, SaslCode};
-use amqp::performative::{Attach, Error, Open};
+use amqp::performative::{Attach, DeliveryState, Error, Open};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hub::BoxFuture;
@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 use super::attach::Node;
 use super::ending::Ending;
 use super::fault;
+use super::feedback_link::Taken;
 use super::grants::Grants;
 use super::reader::{OUTPUT_BYTES_HIGH, Reader};
 use super::request::Request;
@@ -78,6 +79,23 @@ pub(super) enum Work {
     Tail(LinkId),
     Displaced(LinkId, Displacement),
     Redirect(LinkId, Box<Error>),
+    /// A command was stored or refused.
+    Sent {
+        link: LinkId,
+        delivery: u32,
+        settled: bool,
+        state: DeliveryState,
+    },
+    /// A look for feedback, or a wait, came to its end.
+    Feedback(LinkId, Result<Option<Taken>, hub::error::Error>),
+    /// Feedback that needs no settling is removed; there may be more.
+    FeedbackGone(LinkId),
+    /// A batch of feedback was settled.
+    Settled {
+        link: LinkId,
+        delivery: u32,
+        answer: Option<DeliveryState>,
+    },
     Nothing,
 }
 
@@ -91,6 +109,8 @@ pub(super) struct Connection {
     pub(super) nodes: HashMap<LinkId, Node>,
     pub(super) answers: Vec<(LinkId, Vec<u8>)>,
     pub(super) work: FuturesUnordered<BoxFuture<'static, Work>>,
+    // Commands among the work.
+    pub(super) storing: usize,
     // There until somebody is known.
     pub(super) stranger: Option<Stranger>,
     pub(super) stranger_bytes: usize,
@@ -110,6 +130,7 @@ impl Connection {
     fn new(arrival: Arrival, app: Arc<App>) -> Self {
         let Arrival {
             stream,
+            protocol,
             peer,
             stranger,
             deadline,
@@ -118,12 +139,13 @@ impl Connection {
         let evicted = stranger.eviction();
         Self {
             machine: Machine::new(Arc::clone(&app.amqp_config), app.clock.elapsed()),
-            origin: Origin::new(peer, "amqp"),
+            origin: Origin::new(peer, protocol),
             hub: None,
             grants: Grants::default(),
             nodes: HashMap::new(),
             answers: Vec::new(),
             work: FuturesUnordered::new(),
+            storing: 0,
             stranger: Some(stranger),
             stranger_bytes: 0,
             evicted: Box::pin(evicted),
@@ -261,8 +283,12 @@ impl Connection {
             Event::Detached(link, _) => {
                 self.nodes.remove(&link);
             }
-            // Streams are not consumed by reading: outcomes of events mean nothing.
-            Event::Outcome { .. } => {}
+            Event::Outcome {
+                link,
+                delivery,
+                state,
+                settled,
+            } => self.handle_outcome(link, delivery, state.as_ref(), settled),
             Event::Closed(error) => {
                 return Err(Ending::Closed(error.map(|error| error.condition)));
             }
@@ -321,6 +347,22 @@ impl Connection {
                 self.end_link(link, Error::new(fault::STOLEN, &displacement.to_string()));
             }
             Work::Redirect(link, error) => self.end_link(link, *error),
+            Work::Sent {
+                link,
+                delivery,
+                settled,
+                state,
+            } => {
+                self.storing = self.storing.saturating_sub(1);
+                self.dispose_command(link, delivery, settled, state);
+            }
+            Work::Feedback(link, found) => self.finish_feedback(link, found),
+            Work::FeedbackGone(link) => self.pump(link),
+            Work::Settled {
+                link,
+                delivery,
+                answer,
+            } => self.finish_settlement(link, delivery, answer),
             Work::Nothing => {}
         }
         Ok(())
@@ -409,6 +451,8 @@ impl Connection {
             stream,
             machine,
             sent,
+            work,
+            storing,
             ..
         } = &mut *self;
         let unsent = machine.output().get(*sent..).unwrap_or_default().to_vec();
@@ -416,6 +460,15 @@ impl Connection {
         let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
             stream.write_all(&unsent).await?;
             stream.shutdown().await
+        })
+        .await;
+        // Commands that came are stored, also when nobody waits to hear of it: a peer may have sent them settled.
+        let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
+            while *storing > 0
+                && let Some(work) = work.next().await
+            {
+                *storing -= usize::from(matches!(work, Work::Sent { .. }));
+            }
         })
         .await;
     }

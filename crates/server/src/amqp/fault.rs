@@ -14,6 +14,8 @@ pub(super) const LIMIT: &str = "amqp:resource-limit-exceeded";
 pub(super) const STOLEN: &str = "amqp:link:stolen";
 pub(super) const REDIRECT: &str = "amqp:link:redirect";
 pub(super) const ARGUMENT: &str = "com.microsoft:argument-error";
+pub(super) const LOCK_LOST: &str = "com.microsoft:message-lock-lost";
+pub(super) const THROTTLED: &str = "com.microsoft:device-container-throttled";
 pub(super) const OUT_OF_RANGE: &str = "com.microsoft:argument-out-of-range";
 
 /// The entity is not there; clients recognise the first words.

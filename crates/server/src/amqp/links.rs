@@ -23,7 +23,7 @@ impl Connection {
         let Some(hub) = self.hub.clone() else {
             return;
         };
-        match judge(&attach, &hub, &self.grants, self.app.amqp_port()) {
+        match judge(&attach, &hub, &self.grants, &self.app) {
             Ok(Admission::Node(node, reply)) => {
                 self.machine.accept_attach(link, &attach, reply);
                 if let Node::Redirected(error) = &node {
@@ -103,12 +103,24 @@ impl Connection {
         }
     }
 
-    /// Lets a reader send what it can, and waits for what it needs.
+    /// Lets a link send what it can, and waits for what it needs.
     pub(super) fn pump(&mut self, link: LinkId) {
-        let (Some(Node::Reader(reader)), Some(hub)) = (self.nodes.get_mut(&link), &self.hub) else {
+        let Some(hub) = &self.hub else {
             return;
         };
-        match reader.pump(link, &mut self.machine, hub, self.app.clock.now()) {
+        let wait = match self.nodes.get_mut(&link) {
+            Some(Node::Reader(reader)) => reader.pump(link, &mut self.machine, hub, self.app.clock.now()),
+            Some(Node::Feedback(receiver)) => {
+                self.work.extend(receiver.pump(link, &mut self.machine));
+                return;
+            }
+            Some(Node::FileNotifications) => {
+                self.machine.exhausted(link);
+                return;
+            }
+            _ => return,
+        };
+        match wait {
             Some(Wait::Read(read)) => self
                 .work
                 .push(Box::pin(async move { Work::Read(link, read.await) })),
@@ -121,11 +133,11 @@ impl Connection {
     }
 
     pub(super) fn pump_all(&mut self) {
-        let readers = self
+        let senders = self
             .nodes
             .iter()
-            .filter(|(_, node)| matches!(node, Node::Reader(_)));
-        let links: Vec<LinkId> = readers.map(|(link, _)| *link).collect();
+            .filter(|(_, node)| matches!(node, Node::Reader(_) | Node::Feedback(_)));
+        let links: Vec<LinkId> = senders.map(|(link, _)| *link).collect();
         for link in links {
             self.pump(link);
         }
@@ -140,34 +152,21 @@ impl Connection {
             return Ok(());
         }
         self.grants.expire(hub.gate(), self.app.clock.now());
-        let may_read = self
-            .grants
-            .authorize::<right::ServiceConnect>(hub.gate(), "messages/events");
-        let Err(refusal) = may_read else {
+        // A token for the whole hub covers every link.
+        let Err(refusal) = self.grants.authorize::<right::ServiceConnect>(hub.gate(), "") else {
             return Ok(());
         };
-        let reads = |node: &Node| {
-            matches!(
-                node,
-                Node::Reader(_) | Node::ManagementRequests | Node::ManagementReplies(_)
-            )
-        };
-        let links: Vec<LinkId> = self
+        let links: Vec<(LinkId, Refusal)> = self
             .nodes
             .iter()
-            .filter(|(_, node)| reads(node))
-            .map(|(link, _)| *link)
-            .collect();
-        let links: Vec<LinkId> = links
-            .into_iter()
-            .filter(|link| !self.still_allowed(*link, &hub))
+            .filter_map(|(link, node)| Some((*link, self.refusal_of(node, &hub)?)))
             .collect();
         if !links.is_empty() {
             self.app
                 .records
                 .leave(self.origin.clone(), crate::refusal::closing_outcome_of(&refusal));
         }
-        for link in links {
+        for (link, refusal) in links {
             self.end_link(link, fault::of_refusal(&refusal));
         }
         if self.grants.is_empty() {
@@ -181,14 +180,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether a narrower token still covers a link.
-    pub(super) fn still_allowed(&self, link: LinkId, hub: &Hub) -> bool {
-        let path = match self.nodes.get(&link) {
-            Some(Node::Reader(reader)) => reader.path(),
-            _ => "messages/events/$management",
-        };
+    /// Why no token covers a link any more.
+    fn refusal_of(&self, node: &Node, hub: &Hub) -> Option<Refusal> {
+        let path = node.path()?;
         self.grants
             .authorize::<right::ServiceConnect>(hub.gate(), path)
-            .is_ok()
+            .err()
     }
 }

@@ -1,15 +1,18 @@
-//! The AMQP front end: the Event Hubs-compatible endpoint and the redirect to it (amqp.md 1, 2, C).
+//! The AMQP front end: the Event Hubs-compatible endpoint and the redirect to it, and the links of services (amqp.md 1, 2, B, C).
 //!
 //! [`connection`] drives the connection machine over the stream. Links are decided by their address: tokens are put at `$cbs`
-//! ([`cbs`]), the event hub is described at `$management` ([`management`]), partitions are read ([`reader`]). Links of devices and
-//! services come with later work; they are refused as not implemented.
+//! ([`cbs`]), the event hub is described at `$management` ([`management`]), partitions are read ([`reader`]), services send commands
+//! ([`command`]) and receive feedback ([`feedback_link`]). Links of devices come with later work; they are refused as not
+//! implemented.
 
 mod address;
 mod attach;
 mod cbs;
+mod command;
 mod connection;
 mod ending;
 mod fault;
+mod feedback_link;
 mod filter;
 mod grants;
 mod links;
@@ -18,6 +21,7 @@ mod reader;
 mod request;
 mod requests;
 mod sasl;
+mod service_links;
 
 pub(crate) use connection::serve;
 

@@ -64,6 +64,7 @@ impl Connection {
                 accepted(&mut self.machine);
                 self.handle_management(link, &delivery.payload);
             }
+            Some(Node::Commands(_)) => self.handle_command(link, delivery),
             _ => {
                 let error = Error::new(fault::NOT_ALLOWED, "Nothing is taken on this link.");
                 self.machine

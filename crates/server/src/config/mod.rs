@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hub::events::EventSources;
 use hub::limits::Limit;
 
 pub use certificates::check_certificates;
@@ -135,6 +136,8 @@ pub struct HubConfig {
     pub segment_bytes: u64,
     /// How long a commit may wait for more messages to come along.
     pub commit_delay: Duration,
+    /// Which events other than telemetry readers see.
+    pub event_sources: EventSources,
 }
 
 impl HubConfig {
@@ -148,6 +151,7 @@ impl HubConfig {
             retention_bytes: None,
             segment_bytes: 64 * 1_024 * 1_024,
             commit_delay: Duration::from_millis(2),
+            event_sources: EventSources::default(),
         }
     }
 }

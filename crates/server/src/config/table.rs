@@ -74,6 +74,8 @@ pub(super) const HUB_KEYS: &[Row<HubConfig>] = rows! {
         "Size of one file of the telemetry log; the oldest telemetry is removed by whole files.";
     "commit_delay" duration commit_delay,
         "How long a commit may wait for more messages to share one write to disk.";
+    "event_sources" event_sources event_sources,
+        "What readers see beside the telemetry: changes of twins, identities and connections that come and go.";
 };
 
 /// The environment variable of a key: `listeners.mqtt` is `IRONHUB_LISTENERS_MQTT`.

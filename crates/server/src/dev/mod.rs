@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use hub::clock::Timestamp;
+use hub::events::EventSources;
 
 use crate::config::{
     ADMIN_PORT, AMQP_PLAIN_PORT, AMQP_PORT, Config, ConfigError, Flag, HTTPS_PORT, HubConfig, Listeners,
@@ -160,6 +161,7 @@ fn defaults(options: &Options) -> Config {
         },
         hubs: vec![HubConfig {
             host_names,
+            event_sources: EventSources::ALL,
             ..HubConfig::new(HUB_NAME)
         }],
         ..Config::default()

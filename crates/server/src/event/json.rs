@@ -44,6 +44,7 @@ impl EventJson {
             "enqueuedTime": record.enqueued,
             "device": text("iothub-connection-device-id"),
             "module": text("iothub-connection-module-id"),
+            "source": text("iothub-message-source"),
             "systemProperties": system,
             "applicationProperties": application,
             "annotations": annotations,
@@ -56,6 +57,11 @@ impl EventJson {
     /// The device that sent it.
     pub(crate) fn device(&self) -> Option<&str> {
         self.0.get("device").and_then(Value::as_str)
+    }
+
+    /// Where it comes from: `Telemetry`, or one of the hub's own sources.
+    pub(crate) fn source(&self) -> Option<&str> {
+        self.0.get("source").and_then(Value::as_str)
     }
 
     /// The JSON.
@@ -184,7 +190,7 @@ mod tests {
             shown(&message),
             json!({
                 "partition": "3", "sequenceNumber": 7, "enqueuedTime": "1970-01-01T00:00:01Z",
-                "device": "dev1", "module": null,
+                "device": "dev1", "module": null, "source": "Telemetry",
                 "systemProperties": { "messageId": "m1", "contentType": "application/json" },
                 "applicationProperties": { "k": "ä" },
                 "annotations": {
@@ -196,6 +202,55 @@ mod tests {
                     "iothub-enqueuedtime": "2022-06-01T18:43:38.051Z",
                 },
                 "body": { "t": 21.5 },
+            })
+        );
+    }
+
+    #[test]
+    fn an_event_of_the_hub_itself_carries_no_login() {
+        use hub::events::{Notice, NoticeKind};
+
+        let notice = Notice {
+            kind: NoticeKind::TwinUpdated,
+            hub: "hub1",
+            device: "dev1",
+            module: Some("mod1"),
+            correlation_id: "4d1f1e2e74f",
+            time: "2022-06-01T18:43:04.556102Z".parse().unwrap(),
+            body: br#"{"version":3}"#,
+        };
+        let mut bytes = Vec::new();
+        SectionEncoder.encode_notice(&notice, &mut bytes);
+        let record = Record {
+            sequence: Sequence(7),
+            enqueued: Timestamp::from_secs(1),
+            bytes: bytes.into(),
+        };
+        let event = StoredEvent::read(&record.bytes).unwrap();
+        let shown = EventJson::new(Partition(3), &record, &event).unwrap().0;
+        assert_eq!(shown["body"], json!({ "version": 3 }));
+        assert_eq!(
+            shown["annotations"],
+            json!({
+                "iothub-connection-device-id": "dev1",
+                "iothub-connection-module-id": "mod1",
+                "iothub-message-source": "twinChangeEvents",
+                "iothub-enqueuedtime": "2022-06-01T18:43:04.556Z",
+            })
+        );
+        assert_eq!(
+            shown["applicationProperties"],
+            json!({
+                "hubName": "hub1", "deviceId": "dev1", "moduleId": "mod1",
+                "operationTimestamp": "2022-06-01T18:43:04.5561020Z",
+                "opType": "updateTwin", "iothub-message-schema": "twinChangeNotification",
+            })
+        );
+        assert_eq!(
+            shown["systemProperties"],
+            json!({
+                "userId": "hub1", "correlationId": "4d1f1e2e74f",
+                "contentType": "application/json", "contentEncoding": "utf-8",
             })
         );
     }

@@ -1,7 +1,7 @@
-//! Streams of lines: records of connections, and telemetry as it comes (`ironhub events`, `ironhub monitor`).
+//! Streams of lines: records of connections, and events as they come (`ironhub events`, `ironhub monitor`).
 //!
-//! Each line is one JSON object. A client that reads slowly slows nobody: records that it misses are counted to it, telemetry waits
-//! for it in the log. Telemetry that is damaged on disk is left out, and a line in its place says which.
+//! Each line is one JSON object. A client that reads slowly slows nobody: records that it misses are counted to it, events wait
+//! for it in the log. An event that is damaged on disk is left out, and a line in its place says which.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,6 +25,9 @@ use crate::event::{EventJson, StoredEvent};
 
 /// Records that are given when the caller names no number.
 const RECENT_DEFAULT: usize = 100;
+
+/// The source of what devices send.
+const TELEMETRY: &str = "Telemetry";
 
 /// Events that one read of the log brings to a monitor.
 const MONITOR_RECORDS_MAX: usize = 256;
@@ -78,7 +81,37 @@ fn follow(
     })
 }
 
-/// Telemetry of all partitions, from now on or from the oldest that is kept.
+/// Which events a monitor shows.
+#[derive(Debug, Clone, Default)]
+struct Wanted {
+    /// Only of this device.
+    device: Option<String>,
+    /// Only from these sources; empty for all.
+    sources: Vec<String>,
+}
+
+impl Wanted {
+    /// Telemetry unless other sources are named, with commas between them; `all` for every source.
+    fn of(call: &Call) -> Self {
+        let sources = call.query("source").unwrap_or_else(|| TELEMETRY.to_owned());
+        Self {
+            device: call.query("device"),
+            sources: if sources == "all" {
+                Vec::new()
+            } else {
+                sources.split(',').map(str::to_owned).collect()
+            },
+        }
+    }
+
+    fn takes(&self, event: &EventJson) -> bool {
+        let of_device = self.device.is_none() || self.device.as_deref() == event.device();
+        let is_named = |source: &str| self.sources.iter().any(|name| name.eq_ignore_ascii_case(source));
+        of_device && (self.sources.is_empty() || event.source().is_some_and(is_named))
+    }
+}
+
+/// Events of all partitions, from now on or from the oldest that is kept.
 pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
     call.authorize::<ServiceConnect>()?;
     let earliest = match call.query("from").as_deref() {
@@ -86,13 +119,13 @@ pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
         Some("earliest") => true,
         Some(_) => return Err(Error::argument("from is neither latest nor earliest")),
     };
-    let device = call.query("device");
+    let wanted = Wanted::of(call);
     let log = call.hub.telemetry().log();
     let mut partitions = stream::SelectAll::new();
     for number in 0..log.partition_count() {
         if let Some(info) = log.info(Partition(number)) {
             let start = if earliest { info.first } else { info.next };
-            partitions.push(tail(Arc::clone(log), Partition(number), start, device.clone()).boxed());
+            partitions.push(tail(Arc::clone(log), Partition(number), start, wanted.clone()).boxed());
         }
     }
     Ok(lines(partitions))
@@ -103,10 +136,11 @@ fn tail(
     log: Arc<dyn Log>,
     partition: Partition,
     start: Sequence,
-    device: Option<String>,
+    wanted: Wanted,
 ) -> impl Stream<Item = Bytes> + Send {
+    let wanted = Arc::new(wanted);
     stream::unfold((log, start), move |(log, next)| {
-        let device = device.clone();
+        let wanted = Arc::clone(&wanted);
         async move {
             let mut appended = log.watch(partition)?;
             appended.wait_for(|end| *end > next).await.ok()?;
@@ -118,7 +152,7 @@ fn tail(
                     let behind = records.last().map(|last| Sequence(last.sequence.0 + 1));
                     let shown = records
                         .iter()
-                        .filter_map(|record| shown(partition, record, device.as_deref()));
+                        .filter_map(|record| shown(partition, record, &wanted));
                     (shown.collect::<Vec<_>>(), behind.unwrap_or(next))
                 }
                 Err(error) => {
@@ -141,11 +175,10 @@ fn unreadable(partition: Partition, first: Sequence, resume: Sequence) -> Bytes 
     }))
 }
 
-fn shown(partition: Partition, record: &LogRecord, device: Option<&str>) -> Option<Bytes> {
+fn shown(partition: Partition, record: &LogRecord, wanted: &Wanted) -> Option<Bytes> {
     let event = StoredEvent::read(&record.bytes)?;
     let json = EventJson::new(partition, record, &event)?;
-    let wanted = device.is_none_or(|device| json.device() == Some(device));
-    wanted.then(|| line(json.value()))
+    wanted.takes(&json).then(|| line(json.value()))
 }
 
 fn line(value: &impl serde::Serialize) -> Bytes {
@@ -169,6 +202,7 @@ mod tests {
 
     use engines::segment::{SegmentLog, Settings};
     use hub::clock::{SystemClock, Timestamp};
+    use hub::events::{Notice, NoticeKind};
     use hub::identity::GenerationId;
     use hub::log::Batch;
     use hub::telemetry::{EventEncoder as _, Message, Stamp};
@@ -201,6 +235,48 @@ mod tests {
         log.append(Partition(0), batch).await.unwrap();
     }
 
+    fn notice() -> Vec<u8> {
+        let notice = Notice {
+            kind: NoticeKind::TwinUpdated,
+            hub: "hub1",
+            device: "d1",
+            module: None,
+            correlation_id: "c",
+            time: Timestamp::from_secs(1),
+            body: b"{}",
+        };
+        let mut bytes = Vec::new();
+        SectionEncoder.encode_notice(&notice, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn sources_are_told_apart() {
+        let wanting = |sources: &[&str]| Wanted {
+            device: None,
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+        };
+        let is_shown = |bytes: Vec<u8>, wanted: &Wanted| {
+            let record = LogRecord {
+                sequence: Sequence(0),
+                enqueued: Timestamp::from_secs(1),
+                bytes: bytes.into(),
+            };
+            shown(Partition(0), &record, wanted).is_some()
+        };
+        for (sources, telemetry, twin) in [
+            (&[][..], true, true),
+            (&["Telemetry"], true, false),
+            (&["twinchangeevents"], false, true),
+            (&["Telemetry", "twinChangeEvents"], true, true),
+            (&["deviceLifecycleEvents"], false, false),
+        ] {
+            let wanted = wanting(sources);
+            assert_eq!(is_shown(event("x"), &wanted), telemetry, "{sources:?}");
+            assert_eq!(is_shown(notice(), &wanted), twin, "{sources:?}");
+        }
+    }
+
     #[tokio::test]
     async fn damage_costs_a_monitor_the_damaged_events_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
@@ -225,7 +301,7 @@ mod tests {
 
         let log = Arc::new(open());
         let seam: Arc<dyn Log> = Arc::<SegmentLog>::clone(&log);
-        let mut lines = std::pin::pin!(tail(seam, Partition(0), Sequence(0), None));
+        let mut lines = std::pin::pin!(tail(seam, Partition(0), Sequence(0), Wanted::default()));
         let mut next = async || serde_json::from_slice::<Value>(&lines.next().await.unwrap()).unwrap();
         assert_eq!(next().await["body"], "first");
         let unreadable = json!({ "firstSequenceNumber": 1, "lastSequenceNumber": 1 });

@@ -1,12 +1,49 @@
-//! The HTTPS front end: the registry as Azure's service clients call it, and Ironhub's own additions under `/$ironhub/v1`.
+//! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, the way to a WebSocket,
+//! and Ironhub's own additions under `/$ironhub/v1`.
 
+mod commands;
 mod connection;
+mod device;
+mod device_batch;
+mod device_command;
+mod device_property;
 mod events;
+mod explain;
+mod feedback;
 mod management;
+mod methods;
+mod modules;
 mod registry;
 mod reply;
 mod request;
 mod route;
+mod spelling;
+mod twins;
+mod upgrade;
 
 pub(crate) use connection::serve;
 pub(crate) use reply::{Reply, whole};
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    //! What the fuzz entry points of the crate reach of this front end.
+
+    use std::str::from_utf8;
+
+    use hyper::Method;
+
+    use super::device_batch;
+    use super::route::{Route, query_flag};
+
+    /// The body of a batch, or a path with its query, told apart by how they begin.
+    pub(crate) fn device_request(data: &[u8]) {
+        device_batch::fuzz(data);
+        if let Ok(text) = from_utf8(data) {
+            let (path, query) = text.split_once('?').unwrap_or((text, ""));
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                let _ = Route::find(&method, path);
+            }
+            query_flag(Some(query), "reject");
+        }
+    }
+}

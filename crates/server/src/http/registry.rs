@@ -44,7 +44,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, Error> {
     let devices = call.app.registry.list(&proof, top).await?;
     let mut live = Vec::with_capacity(devices.len());
     for device in &devices {
-        live.push(live_of(call, &device.id).await?);
+        live.push(live_of(call, IdentityId::device(device.id.clone())).await?);
     }
     let bodies: Vec<_> = devices
         .iter()
@@ -58,7 +58,7 @@ pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
     let proof = call.authorize::<RegistryWrite>()?;
     let body = call.body().await?;
     let request = BulkRequest::from_json(&body, &call.app.limits)?;
-    let result = call.app.registry.bulk(&proof, request).await;
+    let result = call.app.registry.bulk(&proof, request, &call.app.twins).await;
     let status = if result.is_successful {
         StatusCode::OK
     } else {
@@ -78,12 +78,12 @@ pub(super) fn service_statistics(call: &Call) -> Result<Reply, Error> {
     reply::json(StatusCode::OK, &json!({ "connectedDeviceCount": connected }))
 }
 
-fn parse_id(text: &str) -> Result<DeviceId, Error> {
+pub(super) fn parse_id(text: &str) -> Result<DeviceId, Error> {
     DeviceId::parse(text).map_err(|invalid| Error::peer(Code::IotHubFormatError, invalid.to_string()))
 }
 
 async fn device_reply(call: &Call, device: &Device) -> Result<Reply, Error> {
-    let live = live_of(call, &device.id).await?;
+    let live = live_of(call, IdentityId::device(device.id.clone())).await?;
     let mut reply = reply::json(StatusCode::OK, &DeviceJson::new(device, &live))?;
     let etag = HeaderValue::from_str(&device.etag.quoted())
         .map_err(|_| Error::bug("an etag is not fit for a header"))?;
@@ -91,16 +91,17 @@ async fn device_reply(call: &Call, device: &Device) -> Result<Reply, Error> {
     Ok(reply)
 }
 
-async fn live_of(call: &Call, id: &DeviceId) -> Result<Live, Error> {
+/// What is known of an identity's connection and queue.
+pub(super) async fn live_of(call: &Call, identity: IdentityId) -> Result<Live, Error> {
     let address = Address {
         hub: call.hub.name().clone(),
-        identity: IdentityId::device(id.clone()),
+        identity,
     };
     let presence = call.app.presences.of(&address).await?;
     Ok(Live {
         connected: presence.connected,
         connection_state_updated: presence.changed,
         last_activity: presence.last_activity,
-        commands: 0,
+        commands: call.app.commands.depth(&address).await?,
     })
 }

@@ -4,24 +4,31 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hub::access::{Authorized, Reason, Refusal, Subject, right};
+use hub::access::{
+    Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+};
 use hub::error::{Code, Error};
 use hub::hub::Hub;
+use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::records::Origin;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 
 use crate::app::App;
 use crate::refusal::outcome_of;
+use crate::tracking::Tracking;
+use crate::websocket::Endpoint;
 
 use super::connection::Peer;
-use super::reply::{self, Reply, Tracking};
-use super::route::{NoRoute, Route, query_parameter};
-use super::{events, management, registry};
+use super::reply::{self, Reply};
+use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
+use super::{
+    commands, device, events, explain, feedback, management, methods, modules, registry, twins, upgrade,
+};
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
 const API_VERSIONS: [&str; 13] = [
@@ -44,6 +51,7 @@ const API_VERSIONS: [&str; 13] = [
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) hub: Arc<Hub>,
+    pub(super) tracking: Tracking,
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
@@ -55,18 +63,24 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     app.entropy.fill(&mut random);
     let tracking = Tracking::new(random, app.clock.now());
     let is_head = request.method() == Method::HEAD;
-    let mut reply = match dispatch(request, app, peer).await {
-        Ok(reply) => reply,
-        Err(error) => reply::error(&error, &tracking),
+    let answered = match Endpoint::find(request.uri().path()) {
+        Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None => dispatch(request, app, peer, &tracking).await,
     };
-    tracking.mark(&mut reply);
+    let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
+    reply::mark(&mut reply, &tracking);
     if is_head {
         *reply.body_mut() = reply::whole(Bytes::new());
     }
     reply
 }
 
-async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Result<Reply, Error> {
+async fn dispatch(
+    request: Request<Incoming>,
+    app: Arc<App>,
+    peer: Arc<Peer>,
+    tracking: &Tracking,
+) -> Result<Reply, Error> {
     let (head, body) = request.into_parts();
     let hub = find_hub(&head, &app, &peer)?;
     let route = Route::find(&head.method, head.uri.path()).map_err(|missing| match missing {
@@ -82,6 +96,7 @@ async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) ->
     let call = Call {
         app,
         hub,
+        tracking: tracking.clone(),
         peer,
         head,
         body: Some(body),
@@ -94,6 +109,25 @@ async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) ->
         Route::BulkDevices => registry::bulk(call).await,
         Route::DeviceStatistics => registry::device_statistics(&call).await,
         Route::ServiceStatistics => registry::service_statistics(&call),
+        Route::ListModules(device) => modules::list(&call, &device).await,
+        Route::PutModule(device, module) => modules::put(call, &device, &module).await,
+        Route::GetModule(device, module) => modules::get(&call, &device, &module).await,
+        Route::DeleteModule(device, module) => modules::delete(&call, &device, &module).await,
+        Route::GetTwin(target) => twins::get(&call, &target).await,
+        Route::PatchTwin(target) => twins::patch(call, &target).await,
+        Route::PutTwin(target) => twins::put(call, &target).await,
+        Route::WatchTwin(target) => twins::watch(&call, &target).await,
+        Route::InvokeMethod(target) => methods::invoke(call, &target).await,
+        Route::SendCommand(target) => commands::send(call, &target).await,
+        Route::PurgeCommands(target) => commands::purge(&call, &target).await,
+        Route::SendTelemetry(target) => device::send(call, &target).await,
+        Route::ReceiveCommand(target) => device::receive(&call, &target).await,
+        Route::SettleCommand(target, lock) => device::settle(&call, &target, &lock).await,
+        Route::AbandonCommand(target, lock) => device::abandon(&call, &target, &lock).await,
+        Route::ReceiveFeedback => feedback::receive(&call).await,
+        Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
+        Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
+        Route::Explain(target) => explain::identity(&call, &target).await,
         Route::Status => management::status(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
@@ -131,20 +165,83 @@ impl Call {
         self.try_authorize().map_err(|refusal| self.refuse(&refusal))
     }
 
+    /// Demands the right `R`, or that the caller is the edge device whose modules are asked for.
+    pub(super) async fn authorize_modules<R: right::Right>(
+        &self,
+        device: &DeviceId,
+    ) -> Result<ModuleCaller<R>, Error> {
+        let gate = self.hub.gate();
+        match gate.authorize_modules(self.token(), device, &self.path()).await {
+            Ok(caller) => {
+                self.peer.is_known();
+                Ok(caller)
+            }
+            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
     fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
-        let token = self.header(&AUTHORIZATION).unwrap_or_default();
-        let path = percent_decode_str(self.head.uri.path()).decode_utf8_lossy();
-        let path = path.strip_prefix('/').unwrap_or(&path);
-        let proof = self.hub.gate().authorize_service(token, path)?;
+        let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
         self.peer.is_known();
         Ok(proof)
     }
 
+    fn token(&self) -> &str {
+        self.header(&AUTHORIZATION).unwrap_or_default()
+    }
+
+    /// The path as tokens name it: percent-decoded once, without the first slash.
+    fn path(&self) -> String {
+        let path = self.head.uri.path();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        percent_decode_str(path).decode_utf8_lossy().into_owned()
+    }
+
+    /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
+    pub(super) async fn authenticate(
+        &self,
+        identity: &IdentityId,
+        endpoint: &str,
+    ) -> Result<Authenticated, Error> {
+        let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
+        let gate = self.hub.gate();
+        let decision = gate
+            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+            .await;
+        match decision {
+            Ok(proof) => {
+                self.peer.is_known();
+                Ok(proof)
+            }
+            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
     fn refuse(&self, refusal: &Refusal) -> Error {
+        let (device, module) = match &refusal.subject {
+            Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
+            Subject::Policy(_) | Subject::Peer => (None, None),
+        };
+        let hub = Some(self.hub.name().clone());
         let origin =
-            Origin::new(self.peer.address, "https").claiming(Some(self.hub.name().clone()), None, None);
+            Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
         self.app.records.leave(origin, outcome_of(refusal));
         refusal.to_peer()
+    }
+
+    /// The right `R` if the caller has it, for what is shown beside what it asked for: its absence refuses nothing.
+    pub(super) fn holds<R: right::Right>(&self) -> Option<Authorized<R>> {
+        self.try_authorize().ok()
+    }
+
+    /// The device or module that a path names.
+    pub(super) fn identity(target: &Target) -> Result<IdentityId, Error> {
+        let invalid = |error: InvalidId| Error::peer(Code::IotHubFormatError, error.to_string());
+        let device = DeviceId::parse(&target.device).map_err(invalid)?;
+        Ok(match &target.module {
+            Some(module) => IdentityId::module(device, ModuleId::parse(module).map_err(invalid)?),
+            None => IdentityId::device(device),
+        })
     }
 
     /// The If-Match header, if it is text.
@@ -157,20 +254,49 @@ impl Call {
         query_parameter(self.head.uri.query(), name)
     }
 
+    /// Whether the query names a flag.
+    pub(super) fn has_flag(&self, name: &str) -> bool {
+        query_flag(self.head.uri.query(), name)
+    }
+
+    /// All headers, names in lower case.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The name of a header as the peer spelled it, if it is one of a property; asked for once per header.
+    pub(super) fn spelled(&self, name: &str) -> Option<String> {
+        self.peer.spellings.take(name)
+    }
+
     fn header(&self, name: &hyper::header::HeaderName) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Reads the body. Only called for a peer that is authorised.
+    /// Reads the body of a registry request. Only called for a peer that is authorised.
     pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
+        self.body_within(Limit::RegistryBodyBytesMax).await
+    }
+
+    /// Reads a body of at most a limit's bytes. Only called for a peer that is authorised.
+    pub(super) async fn body_within(&mut self, limit: Limit) -> Result<Bytes, Error> {
         let Some(body) = self.body.take() else {
             return Ok(Bytes::new());
         };
-        let bytes_max = self.app.limits.size(Limit::RegistryBodyBytesMax);
-        match Limited::new(body, bytes_max).collect().await {
+        let bytes_max = self.app.limits.size(limit);
+        let patience = self.app.limits.time(Limit::IdleSecsMax);
+        let arriving = Limited::new(body, bytes_max).collect();
+        let Ok(arrived) = tokio::time::timeout(patience, arriving).await else {
+            self.app.limits.hit(Limit::IdleSecsMax);
+            return Err(Error::peer(
+                Code::RequestTimedOut,
+                format!("The body did not arrive within {} s", patience.as_secs()),
+            ));
+        };
+        match arrived {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
-                self.app.limits.hit(Limit::RegistryBodyBytesMax);
+                self.app.limits.hit(limit);
                 Err(Error::peer(
                     Code::GenericRequestEntityTooLarge,
                     format!("The body is over the limit of {bytes_max} bytes"),

@@ -5,6 +5,13 @@
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
+/// A device or module as a path names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) device: String,
+    pub(crate) module: Option<String>,
+}
+
 /// An operation on the HTTPS listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -18,10 +25,42 @@ pub(crate) enum Route {
     ListDevices,
     /// `POST /devices`
     BulkDevices,
+    /// `GET /devices/{id}/modules`
+    ListModules(String),
+    /// `PUT /devices/{id}/modules/{module}`
+    PutModule(String, String),
+    /// `GET /devices/{id}/modules/{module}`
+    GetModule(String, String),
+    /// `DELETE /devices/{id}/modules/{module}`
+    DeleteModule(String, String),
     /// `GET /statistics/devices`
     DeviceStatistics,
     /// `GET /statistics/service`
     ServiceStatistics,
+    /// `GET /twins/{id}[/modules/{module}]`
+    GetTwin(Target),
+    /// `PATCH /twins/{id}[/modules/{module}]`
+    PatchTwin(Target),
+    /// `PUT /twins/{id}[/modules/{module}]`
+    PutTwin(Target),
+    /// `POST /twins/{id}[/modules/{module}]/methods`
+    InvokeMethod(Target),
+    /// `DELETE /devices/{id}/commands`
+    PurgeCommands(Target),
+    /// `POST /devices/{id}[/modules/{module}]/messages/events`
+    SendTelemetry(Target),
+    /// `GET /devices/{id}[/modules/{module}]/messages/deviceBound`
+    ReceiveCommand(Target),
+    /// `DELETE /devices/{id}[/modules/{module}]/messages/deviceBound/{lock}[?reject]`
+    SettleCommand(Target, String),
+    /// `POST /devices/{id}[/modules/{module}]/messages/deviceBound/{lock}/abandon`
+    AbandonCommand(Target, String),
+    /// `GET /messages/serviceBound/feedback`
+    ReceiveFeedback,
+    /// `DELETE /messages/serviceBound/feedback/{lock}`
+    CompleteFeedback(String),
+    /// `POST /messages/serviceBound/feedback/{lock}/abandon`
+    AbandonFeedback(String),
     /// `GET /$ironhub/v1/status`
     Status,
     /// `GET /$ironhub/v1/events`
@@ -34,6 +73,12 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
+    SendCommand(Target),
+    /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
+    Explain(Target),
+    /// `GET /$ironhub/v1/watch/{id}[/modules/{module}]`
+    WatchTwin(Target),
 }
 
 /// A request for nothing that exists.
@@ -56,53 +101,138 @@ impl Route {
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let id = |at: usize| decode(segments.get(at).copied().unwrap_or_default());
+        let target = |at: usize, has_module: bool| Target {
+            device: id(at),
+            module: has_module.then(|| id(at + 2)),
+        };
         match (words.as_slice(), method.as_str()) {
             (["devices"], "GET") => Ok(Self::ListDevices),
             (["devices"], "POST") => Ok(Self::BulkDevices),
             (["devices", _], "PUT") => Ok(Self::PutDevice(id(1))),
             (["devices", _], "GET") => Ok(Self::GetDevice(id(1))),
             (["devices", _], "DELETE") => Ok(Self::DeleteDevice(id(1))),
+            (["devices", _, "modules"], "GET") => Ok(Self::ListModules(id(1))),
+            (["devices", _, "modules", _], "PUT") => Ok(Self::PutModule(id(1), id(3))),
+            (["devices", _, "modules", _], "GET") => Ok(Self::GetModule(id(1), id(3))),
+            (["devices", _, "modules", _], "DELETE") => Ok(Self::DeleteModule(id(1), id(3))),
+            (["devices", _, "commands"], "DELETE") => Ok(Self::PurgeCommands(target(1, false))),
+            (["devices", _, "modules", _, "commands"], "DELETE") => Ok(Self::PurgeCommands(target(1, true))),
+            (["devices", _, "messages", rest @ ..], method) => {
+                Self::find_messages(rest, method, target(1, false), id(4))
+            }
+            (["devices", _, "modules", _, "messages", rest @ ..], method) => {
+                Self::find_messages(rest, method, target(1, true), id(6))
+            }
             (["statistics", "devices"], "GET") => Ok(Self::DeviceStatistics),
             (["statistics", "service"], "GET") => Ok(Self::ServiceStatistics),
-            (["$ironhub", "v1", rest @ ..], method) => Self::find_own(rest, method, &id),
-            (["devices"] | ["devices", _] | ["statistics", "devices" | "service"], _) => Err(NoRoute::Method),
+            (["twins", _], method) => Self::find_twin(method, target(1, false)),
+            (["twins", _, "modules", _], method) => Self::find_twin(method, target(1, true)),
+            (["twins", _, "methods"], "POST") => Ok(Self::InvokeMethod(target(1, false))),
+            (["twins", _, "modules", _, "methods"], "POST") => Ok(Self::InvokeMethod(target(1, true))),
+            (["messages", "servicebound", "feedback"], "GET") => Ok(Self::ReceiveFeedback),
+            (["messages", "servicebound", "feedback", _], "DELETE") => Ok(Self::CompleteFeedback(id(3))),
+            (["messages", "servicebound", "feedback", _, "abandon"], "POST") => {
+                Ok(Self::AbandonFeedback(id(3)))
+            }
+            (["$ironhub", "v1", rest @ ..], method) => Self::find_own(rest, method, &id, &target),
+            (
+                ["devices"]
+                | ["devices", _]
+                | ["devices", _, "modules" | "commands"]
+                | ["devices", _, "modules", _]
+                | ["devices", _, "modules", _, "commands"]
+                | ["statistics", "devices" | "service"]
+                | ["twins", _, "methods"]
+                | ["twins", _, "modules", _, "methods"]
+                | ["messages", "servicebound", "feedback"]
+                | ["messages", "servicebound", "feedback", _]
+                | ["messages", "servicebound", "feedback", _, "abandon"],
+                _,
+            ) => Err(NoRoute::Method),
             _ => Err(NoRoute::Path),
         }
     }
 
-    /// Ironhub's own additions.
-    fn find_own(rest: &[&str], method: &str, id: &dyn Fn(usize) -> String) -> Result<Self, NoRoute> {
+    fn find_twin(method: &str, target: Target) -> Result<Self, NoRoute> {
+        match method {
+            "GET" => Ok(Self::GetTwin(target)),
+            "PATCH" => Ok(Self::PatchTwin(target)),
+            "PUT" => Ok(Self::PutTwin(target)),
+            _ => Err(NoRoute::Method),
+        }
+    }
+
+    /// What devices and modules themselves ask for (device-mqtt-https.md 11).
+    fn find_messages(rest: &[&str], method: &str, target: Target, lock: String) -> Result<Self, NoRoute> {
         match (rest, method) {
-            (["status"], "GET") => Ok(Self::Status),
-            (["events"], "GET") => Ok(Self::Events),
-            (["monitor"], "GET") => Ok(Self::Monitor),
-            (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
-            (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
-            (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
-            (["status" | "events" | "monitor" | "consumer-groups"] | ["consumer-groups", _], _) => {
+            (["events"], "POST") => Ok(Self::SendTelemetry(target)),
+            (["devicebound"], "GET") => Ok(Self::ReceiveCommand(target)),
+            (["devicebound", _], "DELETE") => Ok(Self::SettleCommand(target, lock)),
+            (["devicebound", _, "abandon"], "POST") => Ok(Self::AbandonCommand(target, lock)),
+            (["events" | "devicebound"] | ["devicebound", _] | ["devicebound", _, "abandon"], _) => {
                 Err(NoRoute::Method)
             }
             _ => Err(NoRoute::Path),
         }
     }
 
+    /// Ironhub's own additions.
+    fn find_own(
+        rest: &[&str],
+        method: &str,
+        id: &dyn Fn(usize) -> String,
+        target: &dyn Fn(usize, bool) -> Target,
+    ) -> Result<Self, NoRoute> {
+        match (rest, method) {
+            (["commands", _], "POST") => Ok(Self::SendCommand(target(3, false))),
+            (["commands", _, "modules", _], "POST") => Ok(Self::SendCommand(target(3, true))),
+            (["explain", _], "GET") => Ok(Self::Explain(target(3, false))),
+            (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
+            (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
+            (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["status"], "GET") => Ok(Self::Status),
+            (["events"], "GET") => Ok(Self::Events),
+            (["monitor"], "GET") => Ok(Self::Monitor),
+            (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
+            (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
+            (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
+            (
+                ["status" | "events" | "monitor" | "consumer-groups"]
+                | ["consumer-groups" | "commands" | "explain" | "watch", _]
+                | ["commands" | "explain" | "watch", _, "modules", _],
+                _,
+            ) => Err(NoRoute::Method),
+            _ => Err(NoRoute::Path),
+        }
+    }
+
     /// Whether the path is one of Azure's, which need an `api-version`.
     pub(crate) fn needs_api_version(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::PutDevice(_)
-                | Self::GetDevice(_)
-                | Self::DeleteDevice(_)
-                | Self::ListDevices
-                | Self::BulkDevices
-                | Self::DeviceStatistics
-                | Self::ServiceStatistics
+            Self::Status
+                | Self::Events
+                | Self::Monitor
+                | Self::ListConsumerGroups
+                | Self::PutConsumerGroup(_)
+                | Self::DeleteConsumerGroup(_)
+                | Self::SendCommand(_)
+                | Self::Explain(_)
+                | Self::WatchTwin(_)
         )
     }
 }
 
 fn decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// Whether a query names a flag, with or without a value. Some clients write a second question mark before it.
+pub(crate) fn query_flag(query: Option<&str>, name: &str) -> bool {
+    query.unwrap_or_default().split('&').any(|pair| {
+        let key = decode(pair.split_once('=').map_or(pair, |(key, _)| key));
+        key.strip_prefix('?').unwrap_or(&key).eq_ignore_ascii_case(name)
+    })
 }
 
 /// A query parameter, percent-decoded; the first of that name. Names compare without case.
@@ -135,6 +265,66 @@ mod tests {
             Ok(Route::PutConsumerGroup("Cg1".to_owned()))
         );
         assert_eq!(find("POST", "/$ironhub/v1/status"), Err(NoRoute::Method));
+    }
+
+    #[test]
+    fn modules_are_below_their_device() {
+        let find = |method: &str, path: &str| Route::find(&method.parse().unwrap(), path);
+        let ids = || ("D".to_owned(), "$edgeAgent".to_owned());
+        let path = "/Devices/D/Modules/%24edgeAgent";
+        assert_eq!(find("PUT", path), Ok(Route::PutModule(ids().0, ids().1)));
+        assert_eq!(find("GET", path), Ok(Route::GetModule(ids().0, ids().1)));
+        assert_eq!(find("DELETE", path), Ok(Route::DeleteModule(ids().0, ids().1)));
+        assert_eq!(
+            find("GET", "/devices/D/modules/"),
+            Ok(Route::ListModules(ids().0))
+        );
+        assert_eq!(find("PATCH", path), Err(NoRoute::Method));
+        assert_eq!(find("DELETE", "/devices/D/modules"), Err(NoRoute::Method));
+        assert_eq!(find("GET", "/devices/D/modules/m/x"), Err(NoRoute::Path));
+    }
+
+    #[test]
+    fn paths_of_devices() {
+        let find = |method: &str, path: &str| Route::find(&method.parse().unwrap(), path);
+        let device = || Target {
+            device: "d@1".to_owned(),
+            module: None,
+        };
+        let module = || Target {
+            device: "d".to_owned(),
+            module: Some("M".to_owned()),
+        };
+        assert_eq!(
+            find("POST", "/devices/d%401/messages/events/"),
+            Ok(Route::SendTelemetry(device()))
+        );
+        assert_eq!(
+            find("POST", "/devices/d/modules/M/messages/events"),
+            Ok(Route::SendTelemetry(module()))
+        );
+        let bound = "/devices/d@1/messages/deviceBound";
+        assert_eq!(find("GET", bound), Ok(Route::ReceiveCommand(device())));
+        assert_eq!(
+            find("DELETE", &format!("{bound}/Lock-1")),
+            Ok(Route::SettleCommand(device(), "Lock-1".to_owned()))
+        );
+        assert_eq!(
+            find("POST", "/devices/d/modules/M/messages/devicebound/L/Abandon"),
+            Ok(Route::AbandonCommand(module(), "L".to_owned()))
+        );
+        assert_eq!(find("GET", "/devices/d/messages/events"), Err(NoRoute::Method));
+        assert_eq!(find("GET", "/devices/d/messages/other"), Err(NoRoute::Path));
+    }
+
+    #[test]
+    fn query_flags() {
+        for query in ["api-version=x&reject", "api-version=x&%3Freject=true", "Reject="] {
+            assert!(query_flag(Some(query), "reject"), "{query}");
+        }
+        for query in [None, Some("api-version=reject&rejected"), Some("")] {
+            assert!(!query_flag(query, "reject"), "{query:?}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Accept {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) stream: Stream,
+    /// Name of the protocol in records.
+    pub(crate) protocol: &'static str,
     pub(crate) peer: SocketAddr,
     /// Dropped when the peer is known.
     pub(crate) stranger: Stranger,
@@ -98,12 +100,10 @@ async fn arrive(
     accept: Accept,
 ) -> Option<Arrival> {
     let deadline = tokio::time::Instant::now() + accept.stranger_patience;
-    if let Err(error) = tcp.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-    }
     let Some(tls) = &accept.tls else {
         return Some(Arrival {
             stream: Stream::Plain(tcp),
+            protocol: accept.protocol,
             peer,
             stranger,
             deadline,
@@ -115,7 +115,8 @@ async fn arrive(
     let refusal = tokio::select! {
         result = tokio::time::timeout_at(deadline, handshake) => match result {
             Ok(Ok(stream)) => {
-                return Some(Arrival { stream: Stream::Tls(stream), peer, stranger, deadline, draining });
+                let stream = Stream::Tls(stream);
+                return Some(Arrival { stream, protocol: accept.protocol, peer, stranger, deadline, draining });
             }
             Ok(Err(error)) => handshake_refusal(&error),
             Err(_) => timed_out(accept.stranger_patience),

@@ -95,6 +95,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit it, which saves each a system call.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -110,6 +112,15 @@ mod tests {
         let bound = bind("mqtt", &addresses).unwrap();
         assert_eq!(bound.len(), 2);
         assert_eq!(bound[0].address.port(), bound[1].address.port());
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_at_once() {
+        let bound = bind("mqtt", &["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let client = tokio::net::TcpStream::connect(bound[0].address);
+        let (client, accepted) = tokio::join!(client, bound[0].listener.accept());
+        assert!(accepted.unwrap().0.nodelay().unwrap());
+        drop(client);
     }
 
     #[tokio::test]

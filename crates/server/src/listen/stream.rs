@@ -1,4 +1,5 @@
-//! What a connection is read from and written to: TLS, or plain TCP on the loopback listener for the SDKs' emulator mode.
+//! What a connection is read from and written to: TLS, a WebSocket over it, or plain TCP on the loopback listener for the SDKs'
+//! emulator mode.
 
 use std::io;
 use std::pin::Pin;
@@ -8,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::TlsStream;
+use crate::websocket::WebSocket;
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -16,6 +18,11 @@ pub(crate) enum Stream {
     Tls(TlsStream),
     /// Plain.
     Plain(TcpStream),
+    /// A pipe in memory, whose other end a test has.
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
+    /// Frames of a WebSocket.
+    WebSocket(Box<WebSocket<Stream>>),
 }
 
 impl Stream {
@@ -24,6 +31,9 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.server_name(),
             Self::Plain(_) => None,
+            #[cfg(test)]
+            Self::Memory(_) => None,
+            Self::WebSocket(socket) => socket.transport().server_name(),
         }
     }
 
@@ -37,21 +47,35 @@ impl Stream {
                 .map(|certificate| certificate.as_ref().to_vec())
                 .collect(),
             Self::Plain(_) => Vec::new(),
+            #[cfg(test)]
+            Self::Memory(_) => Vec::new(),
+            Self::WebSocket(socket) => socket.transport().peer_certificates(),
         }
     }
 
-    /// Waits until the peer has said something, or closed.
-    pub(crate) async fn spoken(&mut self) -> io::Result<()> {
+    /// Waits until what the peer has said is enough, or it has closed. Over plain TCP anything is enough. Of a WebSocket this is not
+    /// asked: it begins with something said.
+    pub(crate) async fn said(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> io::Result<()> {
         match self {
-            Self::Tls(stream) => stream.spoken().await,
+            Self::Tls(stream) => stream.said(is_enough).await,
             Self::Plain(stream) => stream.readable().await,
+            #[cfg(test)]
+            Self::Memory(_) => Ok(()),
+            Self::WebSocket(_) => Ok(()),
         }
     }
 
     /// The peer is known now: reads may be larger.
     pub(crate) fn lift_stranger_limit(&mut self) {
-        if let Self::Tls(stream) = self {
-            stream.lift_stranger_limit();
+        match self {
+            Self::Tls(stream) => stream.lift_stranger_limit(),
+            Self::Plain(_) => {}
+            #[cfg(test)]
+            Self::Memory(_) => {}
+            Self::WebSocket(socket) => {
+                socket.lift_stranger_limit();
+                socket.transport_mut().lift_stranger_limit();
+            }
         }
     }
 }
@@ -65,6 +89,9 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_read(context, target),
             Self::Plain(stream) => Pin::new(stream).poll_read(context, target),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_read(context, target),
+            Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_read(context, target),
         }
     }
 }
@@ -74,6 +101,9 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_write(context, data),
             Self::Plain(stream) => Pin::new(stream).poll_write(context, data),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_write(context, data),
+            Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_write(context, data),
         }
     }
 
@@ -81,6 +111,9 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_flush(context),
+            Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_flush(context),
         }
     }
 
@@ -88,6 +121,9 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_shutdown(context),
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Ending {
     TooLarge(Exceeded),
     /// The client does not read what it is sent.
     SlowReader(usize),
+    /// More mail waits for the client than may, because it does not read.
+    Overflow,
     /// A newer connection of the identity came.
     Displaced(String),
     /// The credential is no longer good.
@@ -73,6 +75,7 @@ impl Ending {
                     TopicError::Foreign => "foreign_topic",
                     TopicError::Unknown => "unknown_topic",
                     TopicError::NoRequestId => "no_request_id",
+                    TopicError::RequestIdLength => "request_id_too_long",
                     TopicError::Status => "invalid_status",
                 };
                 closed("right", reason, error.to_string())
@@ -113,6 +116,13 @@ impl Ending {
                 format!("{bytes} bytes wait that the client does not read"),
             )
             .advising("limits.connection_outbound_bytes_max bounds what waits"),
+            Self::Overflow => closed(
+                "limit",
+                "mail_overflow",
+                "the device does not read its desired properties: more changes wait for it than can be kept"
+                    .to_owned(),
+            )
+            .advising("It finds the whole of them when it connects again and asks for its twin"),
             Self::Displaced(by) => closed(
                 "session",
                 "displaced",

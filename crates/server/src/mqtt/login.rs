@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hub::access::{Authenticated, Credential, Reason, Refusal, Subject, Usage};
-use hub::bus::Address;
+use hub::bus::{Address, Moment};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::{Limit, Limits};
@@ -13,17 +13,16 @@ use mqtt::packet::{Connect, ConnectCode, Malformed, Will};
 use mqtt::server::{Event, OwnedWill, Session, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::subscriptions::SubscriptionSet;
 use super::topic::Inbound;
 use super::username::{InvalidUsername, Username};
+use super::window::WINDOW;
 use crate::app::App;
 use crate::listen::{Arrival, Draining, Stream, evicted, timed_out};
 use crate::refusal::outcome_of;
 
 /// Bytes of a CONNECT packet: the budget of a stranger, less what TLS takes.
 const CONNECT_BYTES_MAX: usize = 8 * 1_024;
-
-/// Commands that one client may hold without acknowledging them (device-mqtt-https.md 7.2).
-const OUTBOUND_WINDOW: usize = 16;
 
 /// A client that was let in.
 pub(super) struct Guest {
@@ -32,10 +31,14 @@ pub(super) struct Guest {
     pub(super) hub: Arc<Hub>,
     pub(super) proof: Arc<Authenticated>,
     pub(super) address: Address,
+    /// Before the proof: a change of the identity that the proof does not know of sends mail after it.
+    pub(super) proven: Moment,
     pub(super) origin: Origin,
     pub(super) model_id: Option<Arc<str>>,
+    /// Whether its user name had an API version, which requests for the twin ask for.
+    pub(super) has_api_version: bool,
     /// Subscriptions of its session, and whether they are to be kept.
-    pub(super) subscriptions: Subscriptions,
+    pub(super) subscriptions: SubscriptionSet,
     pub(super) persistent: bool,
     /// Bytes that came after the CONNECT.
     pub(super) rest: Vec<u8>,
@@ -77,12 +80,13 @@ impl TurnedAway {
 pub(super) async fn login(arrival: Arrival, app: &App) -> Option<(Guest, Draining)> {
     let Arrival {
         mut stream,
+        protocol,
         peer,
         stranger,
         deadline,
         draining,
     } = arrival;
-    let mut origin = Origin::new(peer, "mqtt");
+    let mut origin = Origin::new(peer, protocol);
     let attempt = admit(&mut stream, &mut origin, app);
     let turned_away = tokio::select! {
         result = tokio::time::timeout_at(deadline, attempt) => match result {
@@ -110,8 +114,11 @@ struct Admitted {
     session: Session,
     hub: Arc<Hub>,
     proof: Authenticated,
+    address: Address,
+    proven: Moment,
     model_id: Option<Arc<str>>,
-    subscriptions: Subscriptions,
+    has_api_version: bool,
+    subscriptions: SubscriptionSet,
     persistent: bool,
     rest: Vec<u8>,
     answer: Vec<u8>,
@@ -120,18 +127,16 @@ struct Admitted {
 impl Admitted {
     fn into_guest(self, mut stream: Stream, origin: Origin) -> Guest {
         stream.lift_stranger_limit();
-        let address = Address {
-            hub: self.hub.name().clone(),
-            identity: self.proof.identity().clone(),
-        };
         Guest {
             stream,
             session: self.session,
             hub: self.hub,
             proof: Arc::new(self.proof),
-            address,
+            address: self.address,
+            proven: self.proven,
             origin,
             model_id: self.model_id,
+            has_api_version: self.has_api_version,
             subscriptions: self.subscriptions,
             persistent: self.persistent,
             rest: self.rest,
@@ -141,11 +146,10 @@ impl Admitted {
 }
 
 async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Admitted, Box<TurnedAway>> {
-    let certificates = stream.peer_certificates();
-    let server_name = stream.server_name().map(str::to_owned);
     let mut session = Session::new(Arc::clone(&app.mqtt_limits), app.clock.elapsed());
     let mut input = Vec::new();
     let length = read_connect(stream, &mut session, app, &mut input).await?;
+    let certificates = stream.peer_certificates();
     let (packet, rest) = input.split_at(length);
     let Ok(Some((mqtt::packet::Packet::Connect(connect), _))) =
         mqtt::packet::Packet::parse(packet, CONNECT_BYTES_MAX)
@@ -161,13 +165,19 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         hub,
         identity,
         model_id,
-    } = identify(&connect, server_name.as_deref(), origin, app)?;
+        has_api_version,
+    } = identify(&connect, stream.server_name(), origin, app)?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
     let credential = Credential::sas(token).with_certificates(&certificates);
+    let address = Address {
+        hub: hub.name().clone(),
+        identity,
+    };
+    let proven = app.bus.moment(&address);
     let decision = hub
         .gate()
-        .authenticate_device(&identity, &credential, Usage::Connection)
+        .authenticate_device(&address.identity, &credential, Usage::Connection)
         .await;
     let proof = decision.map_err(|refusal| TurnedAway::refused(&refusal))?;
     let stored = session_of(&connect, &proof, app).await?;
@@ -175,12 +185,18 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     session
         .command(&mut answer)
         .accept(stored.is_some(), connect.keep_alive_secs, will);
+    let subscriptions = stored
+        .map(|stored| SubscriptionSet::from_stored(&stored, &address.identity))
+        .unwrap_or_default();
     Ok(Admitted {
         session,
         hub,
         proof,
+        address,
+        proven,
         model_id,
-        subscriptions: stored.unwrap_or_default(),
+        has_api_version,
+        subscriptions,
         persistent: !connect.clean_session,
         rest: rest.to_vec(),
         answer,
@@ -235,6 +251,7 @@ struct Claimed {
     hub: Arc<Hub>,
     identity: IdentityId,
     model_id: Option<Arc<str>>,
+    has_api_version: bool,
 }
 
 /// Hub and identity of a CONNECT, as it claims them.
@@ -300,6 +317,7 @@ fn identify(
         hub,
         identity,
         model_id: username.model_id.as_deref().map(Into::into),
+        has_api_version: username.api_version.is_some(),
     })
 }
 
@@ -371,6 +389,6 @@ pub(crate) fn limits(table: &Limits) -> mqtt::server::Limits {
         packet_bytes_max: table.size(Limit::MqttPacketBytesMax),
         connect_patience: table.time(Limit::UnauthenticatedSecsMax),
         silence_max: table.time(Limit::KeepAliveSecsMax),
-        outbound_window: OUTBOUND_WINDOW,
+        outbound_window: WINDOW,
     }
 }

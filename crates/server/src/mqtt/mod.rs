@@ -1,14 +1,19 @@
-//! The MQTT front end: from CONNECT to the close, for devices and modules (device-mqtt-https.md 3 to 6).
+//! The MQTT front end: from CONNECT to the close, for devices and modules (device-mqtt-https.md 3 to 9).
 //!
-//! [`login`] decides who the peer is, [`connection`] drives the session machine over the stream, the other modules take user
-//! names, topics and property bags apart.
+//! [`login`] decides who the peer is, [`connection`] drives the session machine over the stream. [`calls`] and [`window`] are what
+//! a connection remembers of methods and commands under way; the other modules take user names, topics, filters and property bags
+//! apart, or put them together.
 
+mod calls;
+mod command_topic;
 mod connection;
 mod ending;
 mod login;
 mod properties;
+mod subscriptions;
 mod topic;
 mod username;
+mod window;
 
 pub(crate) use connection::serve;
 pub(crate) use login::limits;

@@ -43,10 +43,16 @@ pub(crate) enum TopicError {
     /// A request topic without `$rid`.
     #[error("the request topic has no $rid")]
     NoRequestId,
+    /// A request id that is too long to be echoed.
+    #[error("the $rid is longer than {REQUEST_ID_BYTES_MAX} bytes")]
+    RequestIdLength,
     /// A method response whose status is no integer.
     #[error("the status in the method response topic is not an integer")]
     Status,
 }
+
+/// Bytes of a request id. Clients send UUIDs and numbers; the answer must find room in a topic.
+const REQUEST_ID_BYTES_MAX: usize = 1_024;
 
 impl<'a> Inbound<'a> {
     pub(crate) fn parse(topic: &'a str, identity: &IdentityId) -> Result<Self, TopicError> {
@@ -71,11 +77,11 @@ impl<'a> Inbound<'a> {
 fn parse_request(rest: &str) -> Result<Inbound<'_>, TopicError> {
     if let Some(query) = rest.strip_prefix("twin/GET/?") {
         return Ok(Inbound::TwinGet {
-            request_id: parameter(query, "$rid").ok_or(TopicError::NoRequestId)?,
+            request_id: request_id(query)?,
         });
     }
     if let Some(query) = rest.strip_prefix("twin/PATCH/properties/reported/?") {
-        let request_id = parameter(query, "$rid").ok_or(TopicError::NoRequestId)?;
+        let request_id = request_id(query)?;
         return Ok(Inbound::TwinPatch {
             request_id,
             version: parameter(query, "$version"),
@@ -84,7 +90,7 @@ fn parse_request(rest: &str) -> Result<Inbound<'_>, TopicError> {
     if let Some(rest) = rest.strip_prefix("methods/res/") {
         let (status, query) = rest.split_once("/?").ok_or(TopicError::NoRequestId)?;
         let status = status.parse().map_err(|_| TopicError::Status)?;
-        let request_id = parameter(query, "$rid").ok_or(TopicError::NoRequestId)?;
+        let request_id = request_id(query)?;
         return Ok(Inbound::MethodResponse { status, request_id });
     }
     let is_request = ["twin/GET", "twin/PATCH/properties/reported"]
@@ -98,6 +104,14 @@ fn parse_request(rest: &str) -> Result<Inbound<'_>, TopicError> {
     } else {
         TopicError::Unknown
     })
+}
+
+fn request_id(query: &str) -> Result<&str, TopicError> {
+    let id = parameter(query, "$rid").ok_or(TopicError::NoRequestId)?;
+    if id.len() > REQUEST_ID_BYTES_MAX {
+        return Err(TopicError::RequestIdLength);
+    }
+    Ok(id)
 }
 
 /// The value of a query parameter, as it stands.
@@ -127,6 +141,8 @@ fn strip_own<'a>(topic: &'a str, identity: &IdentityId) -> Option<&'a str> {
 pub(crate) enum Subscription {
     /// `devices/{d}/messages/devicebound/#`
     Commands,
+    /// `devices/+/messages/devicebound/#`, as embedded clients write it for their own device (device-mqtt-https.md 5.1)
+    CommandsOfPlus,
     /// `$iothub/methods/POST/#`
     Methods,
     /// `$iothub/methods/POST/{name}/#`: counted, served as all methods.
@@ -139,6 +155,31 @@ pub(crate) enum Subscription {
     Inputs,
     /// `devices/{d}/modules/{m}/#`
     ModuleAll,
+}
+
+const COMMANDS_OF_PLUS: &str = "devices/+/messages/devicebound/#";
+const METHODS: &str = "methods/POST/#";
+const TWIN_RESPONSES: &str = "twin/res/#";
+const DESIRED_PROPERTIES: &str = "twin/PATCH/properties/desired/#";
+
+impl Subscription {
+    /// The filter of an identity; `None` for a single method, whose name is not known here.
+    pub(super) fn filter(self, identity: &IdentityId) -> Option<String> {
+        let own = |rest: &str| match &identity.module {
+            Some(module) => format!("devices/{}/modules/{module}/{rest}", identity.device),
+            None => format!("devices/{}/{rest}", identity.device),
+        };
+        Some(match self {
+            Self::Commands => own("messages/devicebound/#"),
+            Self::CommandsOfPlus => COMMANDS_OF_PLUS.to_owned(),
+            Self::Methods => format!("$iothub/{METHODS}"),
+            Self::TwinResponses => format!("$iothub/{TWIN_RESPONSES}"),
+            Self::DesiredProperties => format!("$iothub/{DESIRED_PROPERTIES}"),
+            Self::Inputs => own("inputs/#"),
+            Self::ModuleAll => own("#"),
+            Self::OneMethod => return None,
+        })
+    }
 }
 
 /// What becomes of a filter.
@@ -155,16 +196,15 @@ pub(crate) enum FilterVerdict {
 pub(crate) fn judge_filter(filter: &str, identity: &IdentityId) -> FilterVerdict {
     if let Some(rest) = filter.strip_prefix("$iothub/") {
         return match rest {
-            "methods/POST/#" => FilterVerdict::Granted(Subscription::Methods),
-            "twin/res/#" => FilterVerdict::Granted(Subscription::TwinResponses),
-            "twin/PATCH/properties/desired/#" => FilterVerdict::Granted(Subscription::DesiredProperties),
+            METHODS => FilterVerdict::Granted(Subscription::Methods),
+            TWIN_RESPONSES => FilterVerdict::Granted(Subscription::TwinResponses),
+            DESIRED_PROPERTIES => FilterVerdict::Granted(Subscription::DesiredProperties),
             _ if is_one_method(rest) => FilterVerdict::Granted(Subscription::OneMethod),
             _ => FilterVerdict::Refused,
         };
     }
-    // Embedded clients write `+` for their own device id (device-mqtt-https.md 5.1).
-    if identity.module.is_none() && filter == "devices/+/messages/devicebound/#" {
-        return FilterVerdict::Granted(Subscription::Commands);
+    if identity.module.is_none() && filter == COMMANDS_OF_PLUS {
+        return FilterVerdict::Granted(Subscription::CommandsOfPlus);
     }
     let Some(rest) = strip_own(filter, identity) else {
         return FilterVerdict::Close;
@@ -264,6 +304,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_id_has_a_bound() {
+        let topic = |length: usize| format!("$iothub/twin/GET/?$rid={}", "x".repeat(length));
+        assert!(Inbound::parse(&topic(1_024), &device()).is_ok());
+        let long = topic(1_025);
+        assert_eq!(Inbound::parse(&long, &device()), Err(TopicError::RequestIdLength));
+    }
+
+    #[test]
     fn filters_of_every_sdk() {
         use FilterVerdict::{Close, Granted, Refused};
         for (filter, verdict) in [
@@ -273,7 +321,7 @@ mod tests {
             ),
             (
                 "devices/+/messages/devicebound/#",
-                Granted(Subscription::Commands),
+                Granted(Subscription::CommandsOfPlus),
             ),
             ("$iothub/methods/POST/#", Granted(Subscription::Methods)),
             ("$iothub/methods/POST/reboot/#", Granted(Subscription::OneMethod)),

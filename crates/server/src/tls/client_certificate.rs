@@ -14,6 +14,9 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 /// Most certificates that a client may send; a chain of five is long already.
 const CHAIN_LENGTH_MAX: usize = 10;
 
+/// Bytes of the certificates that a client may send: they stay with the connection, whoever it is.
+const CHAIN_BYTES_MAX: usize = 8 * 1_024;
+
 /// Accepts every certificate of a client that holds its key.
 #[derive(Debug)]
 pub(super) struct AnyClientCertificate {
@@ -37,13 +40,21 @@ impl ClientCertVerifier for AnyClientCertificate {
 
     fn verify_client_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if intermediates.len() >= CHAIN_LENGTH_MAX {
             return Err(Error::General(format!(
                 "a client certificate chain of over {CHAIN_LENGTH_MAX}"
+            )));
+        }
+        let bytes = intermediates
+            .iter()
+            .fold(end_entity.len(), |sum, certificate| sum + certificate.len());
+        if bytes > CHAIN_BYTES_MAX {
+            return Err(Error::General(format!(
+                "a client certificate chain of {bytes} bytes, the limit is {CHAIN_BYTES_MAX}"
             )));
         }
         Ok(ClientCertVerified::assertion())

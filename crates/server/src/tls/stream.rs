@@ -10,11 +10,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::ioctl_fionread;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::certificates::take_server_name;
@@ -27,6 +29,12 @@ const READ_BYTES_MAX: usize = 64 * 1_024;
 
 /// What one read takes at most before the peer is known: with it, the cost of a stranger stays in its budget.
 const STRANGER_READ_BYTES_MAX: usize = 8 * 1_024;
+
+/// What is kept of a stranger's message of the handshake at most, when it comes in many records.
+const STRANGER_PARTIAL_BYTES_MAX: usize = 10 * 1_024;
+
+/// Header of a record: type, version, length.
+const HEADER_BYTES: usize = 5;
 
 /// What one write encrypts at most.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
@@ -82,6 +90,8 @@ pub(crate) struct TlsStream {
     // Encrypted and not yet taken by the socket, from `outgoing_sent` on.
     outgoing: Vec<u8>,
     outgoing_sent: usize,
+    // What is in `outgoing` is nothing that the peer waits for: it goes out together with the next thing that is.
+    outgoing_waits: bool,
     read_closed: bool,
 }
 
@@ -98,6 +108,7 @@ impl TlsStream {
             plain_taken: 0,
             outgoing: Vec::new(),
             outgoing_sent: 0,
+            outgoing_waits: false,
             read_closed: false,
         };
         std::future::poll_fn(|context| stream.poll_handshake(context))
@@ -121,15 +132,20 @@ impl TlsStream {
         self.read_bytes_max = READ_BYTES_MAX;
     }
 
-    /// Waits until the peer has said something, or closed. Costs no buffer of the caller's.
-    pub(crate) async fn spoken(&mut self) -> io::Result<()> {
+    /// Waits until what the peer has said is enough, or it has closed. Costs no buffer of the caller's: what was said is then read
+    /// as ever.
+    pub(crate) async fn said(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> io::Result<()> {
         std::future::poll_fn(|context| {
-            while self.plain.is_empty() && !self.read_closed {
+            while !is_enough(self.plain.get(self.plain_taken..).unwrap_or_default()) && !self.read_closed {
                 ready!(self.poll_fill(context))?;
             }
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    fn is_stranger(&self) -> bool {
+        self.read_bytes_max == STRANGER_READ_BYTES_MAX
     }
 
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,19 +155,44 @@ impl TlsStream {
             }
             ready!(self.poll_fill(context))?;
         }
+        if self.outgoing_waits {
+            return Poll::Ready(Ok(()));
+        }
         self.poll_send(context)
+    }
+
+    /// Waits until the rest of a stranger's record can be read at once, when the whole of it is more than is kept of a stranger: a
+    /// record can be opened only when it is whole, and until then the socket holds it.
+    fn poll_rest_of_record(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let kept = self.partial.len();
+        let record = record_bytes(&self.partial).filter(|record| *record > STRANGER_READ_BYTES_MAX);
+        let (Some(record), true) = (record, self.is_stranger()) else {
+            return Poll::Ready(Ok(self.read_bytes_max));
+        };
+        let rest = record.min(RECORD_BYTES_MAX).saturating_sub(kept);
+        if rest == 0 {
+            return Poll::Ready(Ok(self.read_bytes_max));
+        }
+        loop {
+            ready!(self.tcp.poll_read_ready(context))?;
+            match self.tcp.try_io(Interest::READABLE, || is_there(&self.tcp, rest)) {
+                Ok(()) => return Poll::Ready(Ok(rest)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 
     /// Reads from the socket once and processes what came.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let read_bytes_max = ready!(self.poll_rest_of_record(context))?;
         INCOMING.with_borrow_mut(|buffer| {
             let kept = self.partial.len();
             let (Some(front), true) = (buffer.get_mut(..kept), kept < RECORD_BYTES_MAX) else {
                 return Poll::Ready(Err(invalid_data(rustls::Error::PeerSentOversizedRecord)));
             };
             front.copy_from_slice(&self.partial);
-            // A stranger's record is read to its end, whatever its size, but no more than that.
-            let end = (kept + self.read_bytes_max).min(buffer.len());
+            let end = (kept + read_bytes_max).min(buffer.len());
             let mut read_buf = ReadBuf::new(buffer.get_mut(kept..end).unwrap_or_default());
             ready!(Pin::new(&mut self.tcp).poll_read(context, &mut read_buf))?;
             let read = read_buf.filled().len();
@@ -161,11 +202,29 @@ impl TlsStream {
                 return Poll::Ready(Ok(()));
             }
             let input = buffer.get_mut(..kept + read).unwrap_or_default();
+            let may_wait = self.outgoing.is_empty() || self.outgoing_waits;
             let result = self.process(input);
+            // With TLS 1.3 the server has the last word only for session tickets and key updates; a write of their own would cost as
+            // much as making them.
+            self.outgoing_waits = may_wait
+                && !self.outgoing.is_empty()
+                && result.is_ok()
+                && !self.tls.is_handshaking()
+                && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
             // An alert or a reply of the handshake must go out before anything else is awaited.
-            let sent = self.poll_send(context);
+            let sent = if self.outgoing_waits {
+                self.outgoing.shrink_to_fit();
+                Poll::Pending
+            } else {
+                self.poll_send(context)
+            };
             let consumed = result.map_err(invalid_data)?;
             self.partial = input.get(consumed..).unwrap_or_default().to_vec();
+            let is_of_many = record_bytes(&self.partial).is_some_and(|first| first <= self.partial.len());
+            if is_of_many && self.is_stranger() && self.partial.len() > STRANGER_PARTIAL_BYTES_MAX {
+                let too_large = rustls::InvalidMessage::HandshakePayloadTooLarge;
+                return Poll::Ready(Err(invalid_data(too_large.into())));
+            }
             match sent {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 _ => Poll::Ready(Ok(())),
@@ -175,6 +234,7 @@ impl TlsStream {
 
     /// Takes whole records from `input`; gives the number of bytes that are done with.
     fn process(&mut self, input: &mut [u8]) -> Result<usize, rustls::Error> {
+        let is_stranger = self.is_stranger();
         let mut consumed = 0;
         loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
@@ -189,6 +249,10 @@ impl TlsStream {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         discard += record.discard;
+                        if is_stranger {
+                            // Room to grow would be room that a stranger holds.
+                            self.plain.reserve_exact(record.payload.len());
+                        }
                         self.plain.extend_from_slice(record.payload);
                     }
                 }
@@ -241,6 +305,7 @@ impl TlsStream {
         }
         self.outgoing = Vec::new();
         self.outgoing_sent = 0;
+        self.outgoing_waits = false;
         Poll::Ready(Ok(()))
     }
 
@@ -279,6 +344,11 @@ impl TlsStream {
                 encrypted = encrypted.get(sent?..).unwrap_or_default();
             }
             self.outgoing.extend_from_slice(encrypted);
+            if std::mem::take(&mut self.outgoing_waits)
+                && let Poll::Ready(Err(error)) = self.poll_send(context)
+            {
+                return Err(error);
+            }
             Ok(())
         })
     }
@@ -316,7 +386,9 @@ impl AsyncWrite for TlsStream {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_send(context))?;
+        if !self.outgoing_waits {
+            ready!(self.poll_send(context))?;
+        }
         let taken = data.len().min(WRITE_BYTES_MAX);
         let plain = data.get(..taken).unwrap_or_default();
         self.encrypt_and_send(context, |traffic, room| traffic.encrypt(plain, room))?;
@@ -328,7 +400,9 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(context))?;
+        if !self.outgoing_waits {
+            ready!(self.poll_send(context))?;
+        }
         // A second call finds the alert sent and queues nothing.
         if !self.tls.is_handshaking() {
             let queued = self.encrypt_and_send(context, |traffic, room| {
@@ -347,6 +421,24 @@ impl std::fmt::Debug for TlsStream {
         f.debug_struct("TlsStream")
             .field("tcp", &self.tcp)
             .finish_non_exhaustive()
+    }
+}
+
+/// Length of the record at the front, with its header, once that is there.
+fn record_bytes(bytes: &[u8]) -> Option<usize> {
+    let &[_, _, _, high, low] = bytes.first_chunk::<HEADER_BYTES>()?;
+    Some(HEADER_BYTES + usize::from(u16::from_be_bytes([high, low])))
+}
+
+/// Whether so many bytes can be read at once, or no more will come; if not, the error that waits for more.
+fn is_there(tcp: &TcpStream, bytes: usize) -> io::Result<()> {
+    if usize::try_from(ioctl_fionread(tcp)?).unwrap_or(usize::MAX) >= bytes {
+        return Ok(());
+    }
+    let mut end = [PollFd::new(tcp, PollFlags::RDHUP)];
+    match rustix::event::poll(&mut end, Some(&Timespec::default()))? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
     }
 }
 
@@ -481,6 +573,88 @@ mod tests {
     #[tokio::test]
     async fn echoes_megabytes_over_tls_1_2() {
         echoes(&rustls::version::TLS12).await;
+    }
+
+    #[tokio::test]
+    async fn a_session_ticket_goes_out_with_the_first_bytes() {
+        let bench = bench().await;
+        let client = async {
+            let mut stream = bench.connect(&rustls::version::TLS13).await;
+            stream.read_exact(&mut [0; 5]).await.unwrap();
+            assert_eq!(stream.get_ref().1.tls13_tickets_received(), 1);
+        };
+        let server = async {
+            let mut stream = bench.accept().await.unwrap();
+            assert!(stream.outgoing_waits && !stream.outgoing.is_empty());
+            stream.write_all(b"hello").await.unwrap();
+            assert!(!stream.outgoing_waits && stream.outgoing.is_empty());
+            stream
+        };
+        tokio::join!(client, server);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_holds_up_writing_also_while_it_sends() {
+        let bench = bench().await;
+        let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+        let mut server = server.unwrap();
+        let bytes = vec![0; WRITE_BYTES_MAX];
+        let is_pending = async |server: &mut TlsStream| {
+            let write = server.write(&bytes);
+            tokio::time::timeout(std::time::Duration::from_millis(200), write)
+                .await
+                .is_err()
+        };
+        while !is_pending(&mut server).await {}
+        client.write_all(b"?").await.unwrap();
+        client.flush().await.unwrap();
+        server.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(is_pending(&mut server).await);
+    }
+
+    /// A record of 16 KiB that the client would send.
+    fn large_record(client: &mut tokio_rustls::client::TlsStream<TcpStream>) -> Vec<u8> {
+        let session = client.get_mut().1;
+        std::io::Write::write_all(&mut session.writer(), &[7; 16_384]).unwrap();
+        let mut record = Vec::new();
+        session.write_tls(&mut record).unwrap();
+        record
+    }
+
+    async fn is_pending(future: Pin<&mut impl Future>) -> bool {
+        let wait = std::time::Duration::from_millis(50);
+        tokio::time::timeout(wait, future).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn a_large_record_of_a_stranger_arrives_in_pieces() {
+        let bench = bench().await;
+        let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+        let mut server = server.unwrap();
+        let record = large_record(&mut client);
+        let mut received = vec![0; 16_384];
+        let mut reading = std::pin::pin!(server.read_exact(&mut received));
+        for piece in record.chunks(1_700) {
+            assert!(is_pending(reading.as_mut()).await);
+            client.get_mut().0.write_all(piece).await.unwrap();
+        }
+        reading.await.unwrap();
+        assert!(received.iter().all(|byte| *byte == 7));
+    }
+
+    #[tokio::test]
+    async fn the_socket_holds_the_rest_of_a_large_record_of_a_stranger() {
+        let bench = bench().await;
+        let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+        let mut server = server.unwrap();
+        let record = large_record(&mut client);
+        let most = record.split_last().unwrap().1;
+        client.get_mut().0.write_all(most).await.unwrap();
+        assert!(is_pending(std::pin::pin!(server.said(|said| !said.is_empty()))).await);
+        assert_eq!(server.partial.capacity(), STRANGER_READ_BYTES_MAX);
+        assert_eq!(server.plain.capacity(), 0);
+        client.get_mut().0.shutdown().await.unwrap();
+        assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0, "the end is noticed");
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use hub::events::EventSources;
+
 use super::{Form, Raw, quoted};
 
 /// Addresses with ports.
@@ -38,6 +40,39 @@ pub(in crate::config) const fn names() -> Form<Vec<String>> {
         name: "list of host names, such as [\"hub1.example.com\"]",
         read,
         write: |names| Some(array(names.iter().cloned())),
+    }
+}
+
+/// Event sources of a hub by name.
+pub(in crate::config) const fn event_sources() -> Form<EventSources> {
+    fn read(raw: &Raw, _: Option<&Path>) -> Result<EventSources, String> {
+        let mut sources = EventSources::default();
+        for name in items(raw, "an event source")? {
+            match name {
+                "twin_changes" => sources.twin_changes = true,
+                "lifecycle" => sources.lifecycle = true,
+                "connection_state" => sources.connection_state = true,
+                other => {
+                    return Err(format!(
+                        "\"{other}\" is none of \"twin_changes\", \"lifecycle\" and \"connection_state\""
+                    ));
+                }
+            }
+        }
+        Ok(sources)
+    }
+    Form {
+        name: "list of \"twin_changes\", \"lifecycle\", \"connection_state\"",
+        read,
+        write: |sources| {
+            let names = [
+                (sources.twin_changes, "twin_changes"),
+                (sources.lifecycle, "lifecycle"),
+                (sources.connection_state, "connection_state"),
+            ];
+            let chosen = names.iter().filter(|(chosen, _)| *chosen);
+            Some(array(chosen.map(|(_, name)| (*name).to_owned())))
+        },
     }
 }
 

@@ -17,7 +17,7 @@ pub use choice::LogFormat;
 pub use duration::parse as parse_duration;
 
 pub(super) use choice::{fidelity, log_format};
-pub(super) use list::{addresses, names};
+pub(super) use list::{addresses, event_sources, names};
 pub(super) use number::{count, filter, limit};
 pub(super) use path::path;
 pub(super) use size::{optional_size, size};

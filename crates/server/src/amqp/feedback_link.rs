@@ -1,0 +1,339 @@
+//! A receiver of feedback: batches under locks, handed out as the peer gives credit (amqp.md B.2).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use amqp::connection::{Connection as Machine, LinkId};
+use amqp::encode;
+use amqp::message::{self, Properties};
+use amqp::performative::{DeliveryState, Error};
+use amqp::value::Value;
+use hub::BoxFuture;
+use hub::access::Authorized;
+use hub::access::right::ServiceConnect;
+use hub::commands::{Feedback, FeedbackBatch, LockToken, Settlement};
+use hub::error::{Code, Error as HubError};
+use tokio::sync::oneshot;
+
+use super::connection::Work;
+use super::fault;
+
+/// Clients refuse anything else.
+const CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
+
+/// The peer's side of a link, and what it holds. Dropping it gives that back.
+pub(super) struct FeedbackLink {
+    desk: Desk,
+    // Whether the peer asked for messages that need no settling.
+    settled: bool,
+    // A look at the queue or a wait is under way; dropping this ends it.
+    waiting: Option<oneshot::Sender<()>>,
+    held: BTreeMap<u32, LockToken>,
+    settling: BTreeSet<u32>,
+}
+
+/// What a receiver works with.
+#[derive(Clone)]
+struct Desk {
+    feedback: Arc<Feedback>,
+    right: Authorized<ServiceConnect>,
+}
+
+/// A batch on its way to the peer. Dropped on the way it is given back.
+pub(super) struct Taken {
+    desk: Desk,
+    batch: Option<FeedbackBatch>,
+}
+
+impl FeedbackLink {
+    pub(super) fn new(feedback: Arc<Feedback>, right: Authorized<ServiceConnect>, settled: bool) -> Self {
+        Self {
+            desk: Desk { feedback, right },
+            settled,
+            waiting: None,
+            held: BTreeMap::new(),
+            settling: BTreeSet::new(),
+        }
+    }
+
+    /// Looks for a batch when the peer takes one. While nothing is there a peer that drains gets its credit back.
+    pub(super) fn pump(&mut self, link: LinkId, machine: &mut Machine) -> Option<BoxFuture<'static, Work>> {
+        if self.waiting.is_some() {
+            machine.exhausted(link);
+            return None;
+        }
+        machine.can_send(link).then(|| self.look(link))
+    }
+
+    /// Looks once: whether there is nothing must be known before a drain is answered.
+    fn look(&mut self, link: LinkId) -> BoxFuture<'static, Work> {
+        let desk = self.desk.clone();
+        self.watched(async move {
+            let found = desk.feedback.receive(&desk.right).await;
+            Work::Feedback(
+                link,
+                found.map(|found| found.map(|batch| Taken::new(desk, batch))),
+            )
+        })
+    }
+
+    fn wait(&mut self, link: LinkId) -> BoxFuture<'static, Work> {
+        let desk = self.desk.clone();
+        self.watched(async move {
+            let found = desk.feedback.next(&desk.right).await;
+            Work::Feedback(link, found.map(|batch| Some(Taken::new(desk, batch))))
+        })
+    }
+
+    /// Work that ends with the link.
+    fn watched(&mut self, work: impl Future<Output = Work> + Send + 'static) -> BoxFuture<'static, Work> {
+        let (guard, mut gone) = oneshot::channel::<()>();
+        self.waiting = Some(guard);
+        Box::pin(async move {
+            tokio::select! {
+                work = work => work,
+                _ = &mut gone => Work::Nothing,
+            }
+        })
+    }
+
+    /// Takes what a look or a wait brought; gives what to do next.
+    pub(super) fn take(
+        &mut self,
+        link: LinkId,
+        found: Option<Taken>,
+        machine: &mut Machine,
+    ) -> Option<BoxFuture<'static, Work>> {
+        self.waiting = None;
+        let Some(taken) = found else {
+            machine.exhausted(link);
+            return machine.can_send(link).then(|| self.wait(link));
+        };
+        if let Some(settle) = self.send(link, taken, machine) {
+            return Some(settle);
+        }
+        self.pump(link, machine)
+    }
+
+    /// Sends a batch, unless the peer takes none any more; then it goes back. What needs no settling is completed when sent.
+    fn send(
+        &mut self,
+        link: LinkId,
+        mut taken: Taken,
+        machine: &mut Machine,
+    ) -> Option<BoxFuture<'static, Work>> {
+        let batch = taken.batch.as_ref()?;
+        let (tag, lock) = (batch.lock.0, batch.lock);
+        let message = to_message(batch, taken.desk.right.hub().as_str());
+        let delivery = machine.send(link, &tag, 0, &[&message], self.settled).ok()?;
+        taken.batch = None;
+        if !self.settled {
+            self.held.insert(delivery, lock);
+            return None;
+        }
+        let settling = self
+            .desk
+            .feedback
+            .settle(&self.desk.right, lock, Settlement::Complete);
+        Some(Box::pin(async move {
+            if let Err(error) = settling.await {
+                tracing::warn!(%error, "feedback that was sent is not removed and will be sent again");
+            }
+            Work::FeedbackGone(link)
+        }))
+    }
+
+    /// What the peer says of a batch; gives the work of doing it.
+    pub(super) fn settle(
+        &mut self,
+        link: LinkId,
+        delivery: u32,
+        state: Option<&DeliveryState>,
+        settled: bool,
+    ) -> Option<BoxFuture<'static, Work>> {
+        let lock = *self.held.get(&delivery)?;
+        let Some(settlement) = settlement_of(state) else {
+            // Forgotten without an outcome: it goes back uncounted.
+            if settled {
+                self.held.remove(&delivery);
+                self.desk.feedback.release(&self.desk.right, &[lock]);
+            }
+            return None;
+        };
+        if !self.settling.insert(delivery) {
+            return None;
+        }
+        // Under way at once, so that a peer that leaves without waiting has it done.
+        let settling = self.desk.feedback.settle(&self.desk.right, lock, settlement);
+        Some(Box::pin(async move {
+            let result = settling.await;
+            Work::Settled {
+                link,
+                delivery,
+                // A peer that has settled waits for no answer.
+                answer: (!settled).then(|| answer(&result)),
+            }
+        }))
+    }
+
+    /// A settlement is done with.
+    pub(super) fn forget(&mut self, delivery: u32) {
+        self.held.remove(&delivery);
+        self.settling.remove(&delivery);
+    }
+}
+
+impl Drop for FeedbackLink {
+    fn drop(&mut self) {
+        let locks: Vec<LockToken> = self.held.values().copied().collect();
+        if !locks.is_empty() {
+            self.desk.feedback.release(&self.desk.right, &locks);
+        }
+    }
+}
+
+impl Taken {
+    fn new(desk: Desk, batch: FeedbackBatch) -> Self {
+        Self {
+            desk,
+            batch: Some(batch),
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(batch) = &self.batch {
+            self.desk.feedback.release(&self.desk.right, &[batch.lock]);
+        }
+    }
+}
+
+impl std::fmt::Debug for FeedbackLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FeedbackLink")
+            .field("held", &self.held.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn settlement_of(state: Option<&DeliveryState>) -> Option<Settlement> {
+    match state? {
+        DeliveryState::Accepted => Some(Settlement::Complete),
+        DeliveryState::Rejected { .. } => Some(Settlement::Reject),
+        DeliveryState::Released => Some(Settlement::Abandon),
+        DeliveryState::Modified {
+            undeliverable_here, ..
+        } => Some(if *undeliverable_here {
+            Settlement::Reject
+        } else {
+            Settlement::Abandon
+        }),
+        DeliveryState::Received { .. } | DeliveryState::Other(_) => None,
+    }
+}
+
+/// `accepted` says that the request was honoured, whatever it was; clients take anything else for a failure (amqp.md 1.6).
+fn answer(result: &Result<(), HubError>) -> DeliveryState {
+    let Err(error) = result else {
+        return DeliveryState::Accepted;
+    };
+    let condition = match error.code() {
+        Code::DeviceMessageLockLost => fault::LOCK_LOST,
+        _ => fault::INTERNAL,
+    };
+    DeliveryState::Rejected {
+        error: Some(Error::new(condition, error.message())),
+    }
+}
+
+fn to_message(batch: &FeedbackBatch, hub: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(batch.body.len() + 256);
+    message::write_message_annotations(&mut out, |entries| {
+        entries.pair(
+            |out| encode::symbol(out, "iothub-enqueuedtime"),
+            |out| encode::timestamp(out, batch.enqueued.as_millis()),
+        );
+        entries.pair(
+            |out| encode::symbol(out, "iothub-deliverycount"),
+            |out| encode::ubyte(out, batch.delivery_count),
+        );
+    });
+    let properties = Properties {
+        message_id: Some(Value::String(batch.lock.to_string())),
+        user_id: Some(hub.as_bytes().to_vec()),
+        content_type: Some(CONTENT_TYPE.to_owned()),
+        ..Properties::default()
+    };
+    properties.encode(&mut out);
+    message::write_data(&mut out, &batch.body);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amqp::message::{SectionKind, Sections};
+    use hub::clock::Timestamp;
+
+    #[test]
+    fn a_batch_is_a_message_that_clients_read_unguarded() {
+        let batch = FeedbackBatch {
+            lock: LockToken([1; 16]),
+            locked_until: Timestamp::from_secs(60),
+            enqueued: Timestamp::from_millis(1_234),
+            delivery_count: 2,
+            body: "[]".into(),
+        };
+        let message = to_message(&batch, "hub1");
+        let sections: Vec<_> = Sections::new(&message).collect::<Result<_, _>>().unwrap();
+        let kinds: Vec<_> = sections.iter().map(|section| section.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                SectionKind::MessageAnnotations,
+                SectionKind::Properties,
+                SectionKind::Data
+            ]
+        );
+        let (annotations, _) = Value::decode(sections[0].value).unwrap();
+        assert_eq!(
+            annotations.map_get("iothub-enqueuedtime"),
+            Some(&Value::Timestamp(1_234))
+        );
+        let properties = Properties::decode(sections[1].value).unwrap();
+        assert_eq!(properties.user_id.as_deref(), Some(&b"hub1"[..]));
+        assert_eq!(properties.content_type.as_deref(), Some(CONTENT_TYPE));
+        assert_eq!(sections[2].data(), Some(&b"[]"[..]));
+    }
+
+    #[test]
+    fn outcomes_of_the_peer() {
+        let modified = |undeliverable_here| DeliveryState::Modified {
+            delivery_failed: false,
+            undeliverable_here,
+            message_annotations: None,
+        };
+        for (state, settlement) in [
+            (DeliveryState::Accepted, Some(Settlement::Complete)),
+            (DeliveryState::Released, Some(Settlement::Abandon)),
+            (modified(false), Some(Settlement::Abandon)),
+            (modified(true), Some(Settlement::Reject)),
+            (DeliveryState::Rejected { error: None }, Some(Settlement::Reject)),
+            (DeliveryState::Other(Value::Null), None),
+        ] {
+            assert_eq!(settlement_of(Some(&state)), settlement, "{state:?}");
+        }
+        assert_eq!(settlement_of(None), None);
+    }
+
+    #[test]
+    fn the_answer_is_accepted_whatever_was_asked_or_names_the_lost_lock() {
+        assert_eq!(answer(&Ok(())), DeliveryState::Accepted);
+        let lost = HubError::peer(Code::DeviceMessageLockLost, "x");
+        let DeliveryState::Rejected { error: Some(error) } = answer(&Err(lost)) else {
+            panic!("not rejected");
+        };
+        assert_eq!(error.condition, "com.microsoft:message-lock-lost");
+    }
+}
