@@ -1,11 +1,13 @@
 //! A judged change of a device and of what is part of it, ready to be applied: all of it or nothing.
 
-use crate::bus::{Address, Mail};
+use std::sync::Arc;
+
+use crate::bus::{Address, Bus, Mail};
 use crate::error::Error;
-use crate::store::{ApplyError, Expect, Key, StoreError, Version, Write};
+use crate::store::{ApplyError, Expect, Key, Store, StoreError, Version, Write};
 use crate::tenancy::HubName;
 
-use super::change::Change;
+use super::change::{Change, Companion};
 use super::device::{Device, Status};
 use super::module::Module;
 use super::{IdentityId, IdentityRef, Registry, registry, statistics, stored, stored_module};
@@ -152,14 +154,40 @@ impl Identity {
     }
 }
 
+/// What it takes to apply a batch.
+struct Applying {
+    hub: HubName,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    companions: Vec<Arc<dyn Companion>>,
+}
+
 impl Registry {
-    /// Applies a judged change and tells everybody; `false` when something it was judged by has changed meanwhile.
-    pub(super) async fn apply(&self, hub: &HubName, mut batch: Batch) -> Result<bool, Error> {
-        let changes: Vec<Change<'_>> = batch.steps.iter().filter_map(Step::change).collect();
+    /// Applies a judged change and tells everybody; `false` when something it was judged by has changed meanwhile. It goes on to its
+    /// end whether or not the caller waits for it: connections that lost their ground must hear of it although a client hung up.
+    pub(super) async fn apply(&self, hub: &HubName, batch: Batch) -> Result<bool, Error> {
+        let applying = Applying {
+            hub: hub.clone(),
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.bus),
+            companions: self.companions.clone(),
+        };
+        let applied = tokio::spawn(async move { applying.run(batch).await }).await;
+        applied.unwrap_or_else(|error| Err(Error::bug(format!("a registry write did not end: {error}"))))
+    }
+}
+
+impl Applying {
+    async fn run(&self, mut batch: Batch) -> Result<bool, Error> {
         let mut writes = std::mem::take(&mut batch.writes);
+        let changes: Vec<Change<'_>> = batch.steps.iter().filter_map(Step::change).collect();
+        let mut holds = Vec::with_capacity(self.companions.len());
+        for companion in &self.companions {
+            holds.push(companion.hold(&self.hub, &changes).await);
+        }
         for &change in &changes {
             for companion in &self.companions {
-                writes.extend(companion.writes(hub, change).await?);
+                writes.extend(companion.writes(&self.hub, change).await?);
             }
         }
         match self.store.apply(writes).await {
@@ -167,15 +195,19 @@ impl Registry {
             Err(ApplyError::Conflict { .. }) => return Ok(false),
             Err(ApplyError::Store(error)) => return Err(error.into()),
         }
-        for identity in batch.rechecks {
-            let hub = hub.clone();
-            self.bus.send(&Address { hub, identity }, Mail::Recheck);
+        for identity in &batch.rechecks {
+            let address = Address {
+                hub: self.hub.clone(),
+                identity: identity.clone(),
+            };
+            self.bus.send(&address, Mail::Recheck);
         }
         for &change in &changes {
             for companion in &self.companions {
-                companion.done(hub, change);
+                companion.done(&self.hub, change);
             }
         }
+        drop(holds);
         Ok(true)
     }
 }

@@ -41,8 +41,19 @@ impl<'a> Change<'a> {
     }
 }
 
+/// What a companion keeps waiting for a change, until this is dropped.
+pub type Hold<'a> = Box<dyn Send + 'a>;
+
 /// Something that lives and dies with identities.
 pub trait Companion: Send + Sync + 'static {
+    /// Has whatever else this companion does for the identities of a batch wait until all companions were told that it is done,
+    /// or the batch failed. Called once for a batch, before [`Self::writes`]. A companion that waits here for more than one thing
+    /// must do so in one order for all batches.
+    fn hold<'a>(&'a self, hub: &'a HubName, changes: &'a [Change<'a>]) -> BoxFuture<'a, Hold<'a>> {
+        let _ = (hub, changes);
+        Box::pin(std::future::ready(Box::new(()) as Hold<'a>))
+    }
+
     /// Writes that must happen together with the change or not at all. Asked again when the batch met a conflict.
     fn writes<'a>(
         &'a self,

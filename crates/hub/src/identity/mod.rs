@@ -30,7 +30,7 @@ mod system_modules;
 pub use authentication::{Authentication, Thumbprint, Wanted};
 pub use bulk::BulkRequest;
 pub use bulk_result::{BulkError, BulkResult, BulkWarning};
-pub use change::{Change, Companion};
+pub use change::{Change, Companion, Hold};
 pub use device::{Device, Draft, Live, Status};
 pub use device_json::DeviceJson;
 pub use etag::{Etag, IfMatch};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::BoxFuture;
 use crate::bus::Address;
 use crate::events::NoticeKind;
-use crate::identity::{Change, Companion, GenerationId, IdentityRef};
+use crate::identity::{Change, Companion, GenerationId, Hold, IdentityRef};
 use crate::store::{Expect, StoreError, Write};
 use crate::tenancy::HubName;
 
@@ -109,6 +109,18 @@ impl TwinCompanion {
 }
 
 impl Companion for TwinCompanion {
+    /// Keeps the writers of twins waiting, so that a creation is told of before the first change of its twin, and a deletion behind
+    /// the last.
+    fn hold<'a>(&'a self, hub: &'a HubName, changes: &'a [Change<'a>]) -> BoxFuture<'a, Hold<'a>> {
+        Box::pin(async move {
+            let comes_or_goes = changes
+                .iter()
+                .filter(|change| !matches!(change, Change::Updated { .. }))
+                .map(|change| address_of(hub, change.identity()));
+            Box::new(self.writer.hold(comes_or_goes).await) as Hold<'a>
+        })
+    }
+
     fn writes<'a>(
         &'a self,
         hub: &'a HubName,

@@ -6,12 +6,13 @@
 //! A write runs on a task of its own. A caller that goes away in the middle of one (a client that hangs up) would otherwise leave a durable
 //! change that nobody is told of.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::BoxFuture;
 use crate::bus::{Address, Bus, Mail};
@@ -215,11 +216,25 @@ impl Writer {
         told
     }
 
+    /// Waits for the writers of these identities and keeps others from beginning. Locks are taken in the order of their places,
+    /// each once, so that two who hold several do not wait for each other.
+    pub(super) async fn hold(&self, addresses: impl Iterator<Item = Address>) -> Vec<MutexGuard<'_, ()>> {
+        let places: BTreeSet<usize> = addresses.map(|address| self.place(&address)).collect();
+        let mut held = Vec::with_capacity(places.len());
+        for lock in places.into_iter().filter_map(|place| self.locks.get(place)) {
+            held.push(lock.lock().await);
+        }
+        held
+    }
+
     fn lock(&self, address: &Address) -> &Mutex<()> {
-        let hash = self.hasher.hash_one(address);
-        let place = usize::try_from(hash % LOCK_COUNT as u64).unwrap_or(0);
         #[allow(clippy::indexing_slicing, reason = "a remainder by the number of locks")]
-        &self.locks[place]
+        &self.locks[self.place(address)]
+    }
+
+    fn place(&self, address: &Address) -> usize {
+        let hash = self.hasher.hash_one(address);
+        usize::try_from(hash % LOCK_COUNT as u64).unwrap_or(0)
     }
 }
 

@@ -81,6 +81,61 @@ async fn nothing_is_lost_and_versions_have_no_gaps() {
     assert_eq!(told, (3..=desired + reported + 2).collect::<Vec<_>>());
 }
 
+/// Creations and deletions while back ends write: whatever came of it, each life of the device is told of from its beginning to its
+/// end, with nothing of its twin outside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_life_of_an_identity_encloses_that_of_its_twin() {
+    let bench = Arc::new(Bench::new().await);
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for writer in 0..WRITERS {
+        let (bench, is_over) = (Arc::clone(&bench), Arc::clone(&is_over));
+        tasks.push(tokio::spawn(async move {
+            let mut written = 0;
+            while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                let body = json!({"tags": {format!("w{writer}"): written}}).to_string();
+                let twins = &bench.twins;
+                match twins
+                    .patch(&bench.service, &device("d1"), body.as_bytes(), None)
+                    .await
+                {
+                    Ok(_) => written += 1,
+                    Err(error) => assert_eq!(error.code(), Code::DeviceNotFound),
+                }
+                tokio::task::yield_now().await;
+            }
+            written
+        }));
+    }
+    for _ in 0..200 {
+        bench.create("d1").await;
+        tokio::task::yield_now().await;
+        bench.delete("d1").await;
+    }
+    is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut written = 0;
+    for task in tasks {
+        written += task.await.unwrap();
+    }
+    let told = bench.log.take();
+    assert_eq!(told.len(), written + 2 * 200);
+    let mut version = None;
+    for event in told {
+        let of_event = event.body["version"].as_u64().unwrap();
+        version = match (event.operation.as_str(), version) {
+            ("createDeviceIdentity", None) => Some(2),
+            ("updateTwin", Some(before)) => Some(before + 1),
+            ("deleteDeviceIdentity", Some(before)) => {
+                assert_eq!(of_event, before);
+                None
+            }
+            (operation, version) => panic!("{operation} came at version {version:?}"),
+        };
+        assert!(version.is_none_or(|version| version == of_event));
+    }
+    assert_eq!(version, None);
+}
+
 /// On one server, where the lock of the twin puts everything into the order of the versions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn notifications_and_events_leave_in_the_order_of_the_versions() {
