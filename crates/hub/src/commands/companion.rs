@@ -1,18 +1,14 @@
-//! A queue goes with its identity.
+//! A queue goes with its identity; what is longer than a page goes soon after ([`super::gone`]).
 
 use crate::BoxFuture;
 use crate::bus::Address;
 use crate::identity::{Change, Companion};
-use crate::store::{Collection, Expect, Range, StoreError, Write};
+use crate::store::{Expect, StoreError, Write};
 use crate::tenancy::HubName;
 
-use super::keys::{QueueId, sequence_of};
+use super::gone::{GONE_BODY, PAGE_MAX, delete, keys_of};
+use super::keys::QueueId;
 use super::queue::Commands;
-use super::stored::Entry;
-
-/// Commands that are removed in the batch that deletes their identity. What a longer queue has left belongs to a generation
-/// that is no more, so nobody is given it; it goes when its time is up.
-const REMOVED_MAX: usize = 64;
 
 impl Companion for Commands {
     fn writes<'a>(
@@ -24,28 +20,18 @@ impl Companion for Commands {
             let Some(queue) = deleted(hub, change) else {
                 return Ok(Vec::new());
             };
-            let range = Range {
-                collection: Collection::Commands,
-                hub: hub.clone(),
-                prefix: queue.commands_prefix(),
-                after: None,
-                limit: REMOVED_MAX,
-            };
-            let mut keys = vec![queue.head_key()];
-            for document in self.core.store.scan(&range).await? {
-                // The entry of a command that cannot be read goes when its time is up.
-                if let (Some(sequence), Ok(entry)) =
-                    (sequence_of(&document.key.id), Entry::decode(&document.body))
-                {
-                    keys.push(queue.expiry_key(entry.expires, sequence));
-                }
-                keys.push(document.key);
+            let there = self.core.page_of(&queue).await?;
+            let mut keys = keys_of(&queue, &there);
+            keys.push(queue.head_key());
+            let mut writes: Vec<Write> = keys.into_iter().map(delete).collect();
+            if there.len() == PAGE_MAX {
+                writes.push(Write::Put {
+                    key: queue.gone_key(),
+                    body: GONE_BODY,
+                    expect: Expect::Any,
+                });
             }
-            let delete = |key| Write::Delete {
-                key,
-                expect: Expect::Any,
-            };
-            Ok(keys.into_iter().map(delete).collect())
+            Ok(writes)
         })
     }
 

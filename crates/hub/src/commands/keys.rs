@@ -13,6 +13,9 @@ use crate::tenancy::HubName;
 /// Prefix of all documents of the expiry index.
 pub(super) const EXPIRY_PREFIX: &str = "x|";
 
+/// Prefix of the documents that name queues of deleted identities.
+pub(super) const GONE_PREFIX: &str = "g|";
+
 /// The queue of one incarnation of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct QueueId {
@@ -54,6 +57,25 @@ impl QueueId {
     pub(super) fn commands_prefix(&self) -> String {
         let ticks = self.generation.as_ticks().cast_unsigned();
         format!("c|{}|{ticks:016x}|", self.address.identity)
+    }
+
+    /// Of the document that names the queue when its identity is deleted.
+    pub(super) fn gone_key(&self) -> Key {
+        let ticks = self.generation.as_ticks().cast_unsigned();
+        self.key(format!("{GONE_PREFIX}{}|{ticks:016x}", self.address.identity))
+    }
+
+    /// Reads the id of [`Self::gone_key`].
+    pub(super) fn parse_gone(hub: &HubName, id: &str) -> Option<Self> {
+        let (identity, ticks) = id.strip_prefix(GONE_PREFIX)?.split_once('|')?;
+        let ticks = u64::from_str_radix(ticks, 16).ok()?;
+        Some(Self {
+            address: Address {
+                hub: hub.clone(),
+                identity: parse_identity(identity)?,
+            },
+            generation: GenerationId::from_ticks(ticks.cast_signed()),
+        })
     }
 
     /// Of a command in the expiry index.
@@ -152,6 +174,9 @@ mod tests {
             &*queue.command_key(10).id,
             "c|d1/m1|08d94bf000000000|000000000000000a"
         );
+        let gone = queue.gone_key();
+        assert_eq!(&*gone.id, "g|d1/m1|08d94bf000000000");
+        assert_eq!(QueueId::parse_gone(&gone.hub, &gone.id).as_ref(), Some(&queue));
         let expires = Timestamp::from_micros(1);
         let key = queue.expiry_key(expires, 10);
         assert_eq!(
@@ -201,6 +226,9 @@ mod tests {
             "c|0|d|0|0",
         ] {
             assert_eq!(Due::parse(&hub, id), None, "{id}");
+        }
+        for id in ["", "g|", "g|d", "g|d|", "g|d|x", "g|d|0|0", "g|a b|0"] {
+            assert_eq!(QueueId::parse_gone(&hub, id), None, "{id}");
         }
     }
 }

@@ -6,13 +6,14 @@
 //!
 //! [`Commands`] is what front ends use. Its parts: where documents lie (`keys`) and what they hold (`stored`, `record`), who holds
 //! what (`locks`), how commands end (`core`), how they are found when their time is up (`sweep`), that they go with their identity
-//! (`companion`), and how feedback is gathered (`batches`). Refused: a queue in memory per device, which 100,000 commands would fill.
+//! (`companion`, `gone`), and how feedback is gathered (`batches`). Refused: a queue in memory per device, which 100,000 commands would fill.
 
 mod batches;
 mod command;
 mod companion;
 mod core;
 mod feedback;
+mod gone;
 mod keys;
 mod locks;
 mod queue;

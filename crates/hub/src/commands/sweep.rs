@@ -21,9 +21,10 @@ struct Page {
 }
 
 impl Commands {
-    /// Ends the commands of a hub whose time is up. To be called every second. What a deleted identity left behind goes with
-    /// it, without feedback. A queue that cannot be worked on does not keep the others from it.
+    /// Ends the commands of a hub whose time is up. To be called every second. What a deleted identity left behind goes, without
+    /// feedback. A queue that cannot be worked on does not keep the others from it.
     pub async fn expire(&self, hub: &HubName) -> Result<(), Error> {
+        let swept = self.core.sweep_gone(hub).await;
         let mut after = None;
         loop {
             let page = self.core.due(hub, after.take()).await?;
@@ -36,7 +37,7 @@ impl Commands {
             }
             after = page.next;
             if after.is_none() {
-                return Ok(());
+                return swept;
             }
         }
     }
