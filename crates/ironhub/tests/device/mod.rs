@@ -251,7 +251,9 @@ impl Device {
         let arrived = self.arrivals().await?;
         let number = |arrived| match arrived {
             Arrived::Acknowledged(number) => number,
-            other @ Arrived::Published { .. } => panic!("{other:?} came to a device that subscribes to nothing"),
+            other @ Arrived::Published { .. } => {
+                panic!("{other:?} came to a device that subscribes to nothing")
+            }
         };
         Ok(arrived.into_iter().map(number).collect())
     }
