@@ -6,7 +6,8 @@
 //!
 //! [`Commands`] is what front ends use. Its parts: where documents lie (`keys`) and what they hold (`stored`, `record`), who holds
 //! what (`locks`), how commands end (`core`), how they are found when their time is up (`sweep`), that they go with their identity
-//! (`companion`), and how feedback is gathered (`batches`). Refused: a queue in memory per device, which 100,000 commands would fill.
+//! (`companion`), how feedback is gathered (`batches`), and what it shares
+//! with other queues of documents (`lock_queue`). Refused: a queue in memory per device, which 100,000 commands would fill.
 
 mod batches;
 mod command;
@@ -14,6 +15,7 @@ mod companion;
 mod core;
 mod feedback;
 mod keys;
+pub(crate) mod lock_queue;
 mod locks;
 mod queue;
 mod record;
