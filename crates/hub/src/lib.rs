@@ -11,6 +11,7 @@ pub mod commands;
 pub mod entropy;
 pub mod error;
 pub mod events;
+pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod hub;

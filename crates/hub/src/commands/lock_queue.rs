@@ -41,8 +41,11 @@ pub(crate) struct Kind {
     /// How often one may be abandoned.
     pub(crate) deliveries_max: Limit,
     /// The document with one more delivery, and how many it has then.
-    pub(crate) counted: fn(&[u8]) -> Result<(u8, Bytes), StoreError>,
+    pub(crate) counted: Counted,
 }
+
+/// Reads a document; gives how many deliveries it has with one more, and writes it so.
+pub(crate) type Counted = fn(&[u8]) -> Result<(u8, Bytes), StoreError>;
 
 /// The queues of one kind, one for each hub.
 pub(crate) struct LockQueue {

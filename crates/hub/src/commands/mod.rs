@@ -25,4 +25,6 @@ mod sweep;
 
 pub use command::{Ack, Command, CommandId, Delivery, LockToken, Outcome, Settlement};
 pub use feedback::{Feedback, FeedbackBatch};
+pub(crate) use keys::sortable;
 pub use queue::Commands;
+pub(crate) use record::time_of;
