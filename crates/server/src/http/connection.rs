@@ -28,6 +28,8 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) server_name: Option<String>,
+    /// The certificates of the TLS handshake, leaf first.
+    pub(crate) certificates: Vec<Vec<u8>>,
     known: AtomicBool,
     // Whether a whole head came.
     heard: AtomicBool,
@@ -71,6 +73,7 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<(), Outcome>
     let peer = Arc::new(Peer {
         address: peer,
         server_name: stream.server_name().map(str::to_owned),
+        certificates: stream.peer_certificates(),
         known: AtomicBool::new(false),
         heard: AtomicBool::new(false),
     });

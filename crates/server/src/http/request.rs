@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hub::access::{Authorized, ModuleCaller, Reason, Refusal, Subject, right};
+use hub::access::{
+    Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+};
 use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
@@ -23,7 +25,9 @@ use crate::tracking::Tracking;
 use super::connection::Peer;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_parameter};
-use super::{commands, events, explain, feedback, management, methods, modules, registry, twins};
+use super::{
+    blobs, commands, events, explain, feedback, files, management, methods, modules, registry, twins,
+};
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
 const API_VERSIONS: [&str; 13] = [
@@ -57,6 +61,9 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     let mut random = [0; 16];
     app.entropy.fill(&mut random);
     let tracking = Tracking::new(random, app.clock.now());
+    if blobs::is_address(request.uri().path()) {
+        return blobs::answer(request, app, &peer, &tracking).await;
+    }
     let is_head = request.method() == Method::HEAD;
     let mut reply = match dispatch(request, app, peer, &tracking).await {
         Ok(reply) => reply,
@@ -114,6 +121,8 @@ async fn dispatch(
         Route::InvokeMethod(target) => methods::invoke(call, &target).await,
         Route::SendCommand(target) => commands::send(call, &target).await,
         Route::PurgeCommands(target) => commands::purge(&call, &target).await,
+        Route::BeginUpload(target) => files::begin(call, &target).await,
+        Route::CompleteUpload(target, id) => files::complete(call, &target, id).await,
         Route::ReceiveFeedback => feedback::receive(&call).await,
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
@@ -128,7 +137,7 @@ async fn dispatch(
 }
 
 /// The Host header names the hub; without one, the name of the TLS handshake (device-mqtt-https.md 1.1).
-fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>, Error> {
+pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>, Error> {
     let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
     let host = host
         .or(head.uri.host())
@@ -168,6 +177,40 @@ impl Call {
             }
             Err(refusal) => Err(self.refuse(&refusal)),
         }
+    }
+
+    /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
+    pub(super) async fn authenticate(
+        &self,
+        identity: &IdentityId,
+        endpoint: &str,
+    ) -> Result<Authenticated, Error> {
+        let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
+        let gate = self.hub.gate();
+        let decision = gate
+            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+            .await;
+        match decision {
+            Ok(proof) => {
+                self.peer.is_known();
+                Ok(proof)
+            }
+            Err(refusal) => {
+                let module = identity.module.as_ref().map(ModuleId::as_str);
+                let origin = Origin::new(self.peer.address, "https").claiming(
+                    Some(self.hub.name().clone()),
+                    Some(identity.device.as_str()),
+                    module,
+                );
+                self.app.records.leave(origin, outcome_of(&refusal));
+                Err(refusal.to_peer())
+            }
+        }
+    }
+
+    /// The host, and its port if it is not the usual one, under which the peer reaches the hub.
+    pub(super) fn host(&self) -> &str {
+        self.header(&HOST).unwrap_or_else(|| self.hub.host())
     }
 
     fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
