@@ -112,7 +112,7 @@ impl Uploader {
                 .unwrap();
             let query = format!("&comp=block&blockid={id}");
             self.write(&query, "", &vec![version; BLOCK_BYTES]).await?;
-            list.push_str(&format!("<Latest>{}</Latest>", id.replace("%3D", "=")));
+            list.extend(["<Latest>", &id.replace("%3D", "="), "</Latest>"]);
         }
         list.push_str("</BlockList>");
         self.write("&comp=blocklist", "", list.as_bytes()).await

@@ -41,3 +41,8 @@ pub fn address(data: &[u8]) {
         amqp_fuzzing::address(text);
     }
 }
+
+/// The list that makes blocks a file.
+pub fn block_list(data: &[u8]) {
+    crate::http::fuzz_block_list(data);
+}

@@ -29,5 +29,7 @@ pub use blob::{
 pub use name::{BlobName, CONTAINER, InvalidBlobName};
 pub use notifications::{FileNotification, FileNotifications};
 pub use permissions::Permissions;
+#[cfg(feature = "fuzzing")]
+pub(crate) use sas::fuzz_query;
 pub use sas::{BlobSas, SasRefusal};
 pub use uploads::{Files, HubFiles, Upload};

@@ -71,6 +71,19 @@ pub(super) fn print(waiting: &[Block]) -> String {
     xml
 }
 
+/// What is read is within its bounds.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(xml: &[u8]) {
+    if let Ok(blocks) = parse(xml, 100) {
+        assert!(blocks.len() <= 100);
+        assert!(
+            blocks
+                .iter()
+                .all(|block| (1..=64).contains(&block.as_bytes().len()))
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

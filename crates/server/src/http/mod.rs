@@ -22,5 +22,7 @@ mod request;
 mod route;
 mod twins;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
 pub(crate) use reply::{Reply, whole};
