@@ -12,6 +12,8 @@ pub const TARGETS: &[Target] = &[
     ("amqp_performative", amqp::fuzzing::performative),
     ("amqp_sasl", amqp::fuzzing::sasl),
     ("amqp_value", amqp::fuzzing::value),
+    ("blob_sas", hub::fuzzing::blob_sas),
+    ("block_list", server::fuzzing::block_list),
     ("device_json", hub::fuzzing::device_json),
     ("device_request", server::fuzzing::device_request),
     ("mqtt_packet", mqtt::fuzzing::packet),

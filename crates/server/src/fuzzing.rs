@@ -61,3 +61,8 @@ pub fn websocket_frames(data: &[u8]) {
     let (pieces, _, end_of_pieces) = websocket_fuzzing::read(frames, usize::from(*piece));
     assert_eq!((whole, end), (pieces, end_of_pieces));
 }
+
+/// The list that makes blocks a file.
+pub fn block_list(data: &[u8]) {
+    crate::http::fuzz_block_list(data);
+}

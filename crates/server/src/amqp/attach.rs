@@ -13,7 +13,7 @@ use hub::log::{PartitionInfo, Sequence};
 use hub::readers::{Displaced, GroupName, Reader as ReaderName};
 
 use super::address::Address;
-use super::feedback_link::FeedbackLink;
+use super::feedback_link::{FeedbackLink, Source};
 use super::filter::{PlaceKind, Start};
 use super::grants::Grants;
 use super::management::partition_of;
@@ -67,10 +67,8 @@ pub(super) enum Node {
     Reader(Reader),
     /// Commands come here.
     Commands(Authorized<ServiceConnect>),
-    /// Feedback goes here.
+    /// Feedback or file notifications go here.
     Feedback(FeedbackLink),
-    /// Notifications of uploads would go here. There are none before files can be uploaded.
-    FileNotifications,
 }
 
 impl Node {
@@ -81,8 +79,8 @@ impl Node {
             Self::ManagementRequests | Self::ManagementReplies(_) => Some(MANAGEMENT_PATH),
             Self::Reader(reader) => Some(reader.path()),
             Self::Commands(_) => Some(COMMANDS_PATH),
+            Self::Feedback(link) if link.is_of_files() => Some(FILE_NOTIFICATIONS_PATH),
             Self::Feedback(_) => Some(FEEDBACK_PATH),
-            Self::FileNotifications => Some(FILE_NOTIFICATIONS_PATH),
         }
     }
 }
@@ -253,12 +251,17 @@ fn service_link(
         Address::Feedback => {
             let right = authorize(hub, grants, FEEDBACK_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            let link = FeedbackLink::new(Arc::clone(&app.feedback), right, settled);
+            let link = FeedbackLink::new(Source::Feedback(Arc::clone(&app.feedback)), right, settled);
             (Node::Feedback(link), receiver)
         }
         _ => {
-            authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
-            (Node::FileNotifications, receiver)
+            let right = authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
+            let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+            let source = Source::Files(Arc::clone(app.files.notifications()));
+            (
+                Node::Feedback(FeedbackLink::new(source, right, settled)),
+                receiver,
+            )
         }
     })
 }

@@ -114,10 +114,6 @@ impl Connection {
                 self.work.extend(receiver.pump(link, &mut self.machine));
                 return;
             }
-            Some(Node::FileNotifications) => {
-                self.machine.exhausted(link);
-                return;
-            }
             _ => return,
         };
         match wait {

@@ -2,7 +2,7 @@
 //!
 //! [`connection`] drives the connection machine over the stream. Links are decided by their address: tokens are put at `$cbs`
 //! ([`cbs`]), the event hub is described at `$management` ([`management`]), partitions are read ([`reader`]), services send commands
-//! ([`command`]) and receive feedback ([`feedback_link`]). Links of devices come with later work; they are refused as not
+//! ([`command`]) and receive feedback and file notifications ([`feedback_link`]). Links of devices come with later work; they are refused as not
 //! implemented.
 
 mod address;
