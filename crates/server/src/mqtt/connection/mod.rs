@@ -25,9 +25,7 @@ use std::time::Duration;
 
 use hub::BoxFuture;
 use hub::access::Refusal;
-use hub::bus::{Address, Claim};
 use hub::log::Batch;
-use hub::presence::Session as PresenceSession;
 use hub::records::{Kind, Outcome};
 use hub::telemetry::Sender;
 use mqtt::server::Timeout;
@@ -39,6 +37,7 @@ use self::telemetry::Appending;
 use super::ending::Ending;
 use super::login::{Guest, login};
 use crate::app::App;
+use crate::held::Held;
 use crate::listen::{Arrival, Draining};
 use crate::mailbox::Mailbox;
 
@@ -60,21 +59,6 @@ async fn open(arrival: Arrival, app: Arc<App>) -> Option<Box<Connection>> {
     connection.announce_model().await;
     connection.subscribed();
     Some(Box::new(connection))
-}
-
-/// The place that a connection holds for its identity: given back when this is dropped, however the connection ended.
-struct Held {
-    app: Arc<App>,
-    address: Address,
-    claim: Claim,
-    presence: Arc<PresenceSession>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.app.bus.release(&self.address, self.claim);
-        self.app.presences.disconnect(&self.address, &self.presence);
-    }
 }
 
 struct Connection {
@@ -107,9 +91,8 @@ impl Connection {
         let mailbox = Arc::new(Mailbox::default());
         let peer: Arc<str> = guest.origin.peer.to_string().into();
         let inbox: Arc<dyn hub::bus::Inbox> = Arc::<Mailbox>::clone(&mailbox);
-        let claim = app.bus.claim(&guest.address, peer, inbox).await;
+        let mut held = Held::claim(app, &guest.address, peer, inbox).await;
         if let Err(refusal) = guest.hub.gate().recheck(&guest.proof).await {
-            app.bus.release(&guest.address, claim);
             app.records
                 .leave(guest.origin, crate::refusal::outcome_of(&refusal));
             return None;
@@ -120,7 +103,7 @@ impl Connection {
             // The twin then lacks the model; the device may connect, and its telemetry carries it all the same.
             tracing::warn!(device = %guest.address.identity, %error, "the model of a device was not kept in its twin");
         }
-        let presence = app.presences.connect(&guest.address);
+        held.connect();
         app.records.leave(
             guest.origin.clone(),
             Outcome::new(Kind::Connected, "session", "connected", "connected"),
@@ -132,12 +115,7 @@ impl Connection {
         Some(Self {
             app: Arc::clone(app),
             sender,
-            held: Some(Held {
-                app: Arc::clone(app),
-                address: guest.address.clone(),
-                claim,
-                presence,
-            }),
+            held: Some(held),
             mailbox,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             output: std::mem::take(&mut guest.answer),
