@@ -7,6 +7,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("amqp_address", server::fuzzing::address),
     ("amqp_connection", amqp::fuzzing::connection),
+    ("amqp_device_message", server::fuzzing::amqp_device_message),
     ("amqp_filter", server::fuzzing::filter),
     ("amqp_message", amqp::fuzzing::message),
     ("amqp_performative", amqp::fuzzing::performative),

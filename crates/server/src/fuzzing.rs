@@ -44,6 +44,11 @@ pub fn address(data: &[u8]) {
     }
 }
 
+/// A message of a device over AMQP: telemetry, a batch, the answer of a method, a request for the twin.
+pub fn amqp_device_message(data: &[u8]) {
+    amqp_fuzzing::device_message(data);
+}
+
 /// A request of a device over HTTPS: path and query, or the body of a batch.
 pub fn device_request(data: &[u8]) {
     http_fuzzing::device_request(data);

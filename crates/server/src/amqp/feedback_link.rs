@@ -6,18 +6,18 @@ use std::sync::Arc;
 use amqp::connection::{Connection as Machine, LinkId};
 use amqp::encode;
 use amqp::message::{self, Properties};
-use amqp::performative::{DeliveryState, Error};
+use amqp::performative::DeliveryState;
 use amqp::value::Value;
 use hub::BoxFuture;
 use hub::access::Authorized;
 use hub::access::right::ServiceConnect;
 use hub::commands::{Feedback, FeedbackBatch, LockToken, Settlement};
-use hub::error::{Code, Error as HubError};
+use hub::error::Error as HubError;
 use hub::files::{FileNotification, FileNotifications};
 use tokio::sync::oneshot;
 
 use super::connection::Work;
-use super::fault;
+use super::settlement::{answer, settlement_of};
 
 /// Clients refuse anything else.
 const FEEDBACK_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
@@ -284,36 +284,6 @@ impl std::fmt::Debug for FeedbackLink {
     }
 }
 
-fn settlement_of(state: Option<&DeliveryState>) -> Option<Settlement> {
-    match state? {
-        DeliveryState::Accepted => Some(Settlement::Complete),
-        DeliveryState::Rejected { .. } => Some(Settlement::Reject),
-        DeliveryState::Released => Some(Settlement::Abandon),
-        DeliveryState::Modified {
-            undeliverable_here, ..
-        } => Some(if *undeliverable_here {
-            Settlement::Reject
-        } else {
-            Settlement::Abandon
-        }),
-        DeliveryState::Received { .. } | DeliveryState::Other(_) => None,
-    }
-}
-
-/// `accepted` says that the request was honoured, whatever it was; clients take anything else for a failure (amqp.md 1.6).
-fn answer(result: &Result<(), HubError>) -> DeliveryState {
-    let Err(error) = result else {
-        return DeliveryState::Accepted;
-    };
-    let condition = match error.code() {
-        Code::DeviceMessageLockLost => fault::LOCK_LOST,
-        _ => fault::INTERNAL,
-    };
-    DeliveryState::Rejected {
-        error: Some(Error::new(condition, error.message())),
-    }
-}
-
 fn to_message(batch: &FeedbackBatch, content_type: &str, hub: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.body.len() + 256);
     message::write_message_annotations(&mut out, |entries| {
@@ -372,35 +342,5 @@ mod tests {
         assert_eq!(properties.user_id.as_deref(), Some(&b"hub1"[..]));
         assert_eq!(properties.content_type.as_deref(), Some(NOTIFICATION_TYPE));
         assert_eq!(sections[2].data(), Some(&b"[]"[..]));
-    }
-
-    #[test]
-    fn outcomes_of_the_peer() {
-        let modified = |undeliverable_here| DeliveryState::Modified {
-            delivery_failed: false,
-            undeliverable_here,
-            message_annotations: None,
-        };
-        for (state, settlement) in [
-            (DeliveryState::Accepted, Some(Settlement::Complete)),
-            (DeliveryState::Released, Some(Settlement::Abandon)),
-            (modified(false), Some(Settlement::Abandon)),
-            (modified(true), Some(Settlement::Reject)),
-            (DeliveryState::Rejected { error: None }, Some(Settlement::Reject)),
-            (DeliveryState::Other(Value::Null), None),
-        ] {
-            assert_eq!(settlement_of(Some(&state)), settlement, "{state:?}");
-        }
-        assert_eq!(settlement_of(None), None);
-    }
-
-    #[test]
-    fn the_answer_is_accepted_whatever_was_asked_or_names_the_lost_lock() {
-        assert_eq!(answer(&Ok(())), DeliveryState::Accepted);
-        let lost = HubError::peer(Code::DeviceMessageLockLost, "x");
-        let DeliveryState::Rejected { error: Some(error) } = answer(&Err(lost)) else {
-            panic!("not rejected");
-        };
-        assert_eq!(error.condition, "com.microsoft:message-lock-lost");
     }
 }
