@@ -170,13 +170,14 @@ fn a_kill_during_an_upload_leaves_no_half_file() {
     let address = runtime.block_on(Uploader::new(&server, "").begin("d1"));
     server.terminate();
 
-    let mut last = 0_u8;
+    // The last version that was begun, and the one that is there.
+    let (mut last, mut there) = (0_u8, 0_u8);
     let mut cut = 0;
     for round in 0..rounds {
         let server = Dev::start(home.path(), &SERVER);
         let uploader = Arc::new(Uploader::new(&server, &address));
         // Written, and known to be written.
-        let (begun, done) = (Arc::new(AtomicU8::new(last)), Arc::new(AtomicU8::new(last)));
+        let (begun, done) = (Arc::new(AtomicU8::new(last)), Arc::new(AtomicU8::new(there)));
         let task = {
             let (begun, done) = (Arc::clone(&begun), Arc::clone(&done));
             runtime.spawn(async move {
@@ -212,6 +213,7 @@ fn a_kill_during_an_upload_leaves_no_half_file() {
         server.terminate();
         // The next round begins where no version is met twice, also when there are many.
         last = if begun > 200 { 0 } else { begun };
+        there = if last == 0 { 0 } else { found };
         if last == 0 {
             std::fs::remove_dir_all(blobs.join("content")).unwrap();
         }
