@@ -130,10 +130,12 @@ metrics! {
     HttpsCpu "HTTPS: CPU per million" "s" 2 {};
     /// By that over MQTT.
     HttpsByMqtt "HTTPS by MQTT: CPU" "ratio" 2 {};
-    /// Resident memory of a device that shares an AMQP connection to send.
-    MultiplexedKib "multiplexed: memory a device" "KiB" 2 { at_most: 3.0 };
-    /// The same with a link for commands.
-    MultiplexedCommandsKib "multiplexed: with commands" "KiB" 2 {};
+    /// Resident memory of a device that shares an AMQP connection, with all that the server needs for the first of them.
+    MultiplexedFirstKib "multiplexed: first devices, each" "KiB" 2 { at_most: 3.0 };
+    /// The same for one more, which sends.
+    MultiplexedKib "multiplexed: further devices, each" "KiB" 2 { at_most: 3.0 };
+    /// Its link for commands.
+    MultiplexedCommandsKib "multiplexed: link for commands" "KiB" 2 {};
     /// Start to ready, with a small registry.
     SmallStartMillis "small registry: start to ready" "ms" 1 {};
     /// Start to ready, with a large registry.

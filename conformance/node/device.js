@@ -1,6 +1,8 @@
-// azure-iot-device over MQTT as a device or a module, driven line by line.
+// azure-iot-device over MQTT or AMQP as a device or a module, driven line by line.
 
+import { setTimeout } from "node:timers/promises";
 import device from "azure-iot-device";
+import amqp from "azure-iot-device-amqp";
 import mqtt from "azure-iot-device-mqtt";
 import { converse, tell } from "./conversation.js";
 
@@ -8,12 +10,16 @@ let client;
 let twin;
 let isModule = false;
 
-await converse({ open, getTwin, report, watchDesired, serveMethods, receiveMessages, send, close });
+const transports = { mqtt: mqtt.Mqtt, amqp: amqp.Amqp, "amqp-ws": amqp.AmqpWs };
 
-async function open({ connectionString, module }) {
+await converse({ open, getTwin, report, watchDesired, serveMethods, receiveMessages, settleMessages, send, sendBatch, close });
+
+async function open({ connectionString, module, transport = "mqtt", retries = true }) {
   isModule = module;
   const kind = isModule ? device.ModuleClient : device.Client;
-  client = kind.fromConnectionString(connectionString, mqtt.Mqtt);
+  client = kind.fromConnectionString(connectionString, transports[transport]);
+  if (!retries) client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => -1 });
+  client.on("disconnect", () => tell("disconnect", {}));
   client.on("error", (error) => tell("error", { message: error.message }));
   client.on("connect", () => tell("connect", {}));
   await client.open();
@@ -53,6 +59,12 @@ async function serveMethods({ answers }) {
     if (isModule) client.onMethod(name, handle);
     else client.onDeviceMethod(name, handle);
   }
+  // Over AMQP it loses the second of two calls, so its state is looked at until both links are there.
+  const links = client._transport._deviceMethodClient?._fsm;
+  if (links) {
+    while (links.state !== "attached") await setTimeout(10);
+    return;
+  }
   // The client tells nobody when it has subscribed; its own state machine does what follows afterwards.
   await new Promise((resolve, reject) => {
     client._transport.enableMethods((error) => (error ? reject(error) : resolve()));
@@ -80,8 +92,30 @@ async function receiveMessages() {
   });
 }
 
-async function send({ body }) {
-  await client.sendEvent(new device.Message(body));
+// Settles one message after the other with the given outcomes: complete, abandon or reject.
+async function settleMessages({ outcomes }) {
+  client.on("message", async (message) => {
+    const outcome = outcomes.shift();
+    tell("message", { body: message.getData().toString("utf8"), outcome: outcome ?? null, deliveryCount: message.deliveryCount ?? null });
+    if (outcome) await client[outcome](message);
+    tell("settled", { outcome: outcome ?? null });
+  });
+}
+
+function messageOf({ body, bodyBytes, properties = {}, ...system }) {
+  const message = new device.Message(bodyBytes ? Buffer.alloc(bodyBytes, "x") : body);
+  Object.assign(message, system);
+  for (const [key, value] of Object.entries(properties)) message.properties.add(key, value);
+  return message;
+}
+
+async function send(request) {
+  const result = await client.sendEvent(messageOf(request));
+  return result?.constructor.name ?? null;
+}
+
+async function sendBatch({ messages }) {
+  await client.sendEventBatch(messages.map(messageOf));
 }
 
 async function close() {

@@ -183,6 +183,61 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl<'a> Reader<'a> {
+    /// The entries of a map, not decoded.
+    pub fn map(&mut self) -> Result<Pairs<'a>, DecodeError> {
+        let wide = match self.u8()? {
+            0xc1 => false,
+            0xd1 => true,
+            _ => return Err(DecodeError::Type),
+        };
+        let size = self.length(wide)?;
+        let mut items = Reader::new(self.bytes(size)?);
+        let left = items.length(wide)?;
+        // Each key and each value has at least one byte.
+        if left > items.rest.len() || left % 2 != 0 {
+            return Err(DecodeError::Count);
+        }
+        Ok(Pairs {
+            items,
+            left: left / 2,
+        })
+    }
+}
+
+/// The entries of a map, in order: keys and values, encoded.
+#[derive(Debug, Clone)]
+pub struct Pairs<'a> {
+    items: Reader<'a>,
+    left: usize,
+}
+
+/// Ends after the first error.
+impl<'a> Iterator for Pairs<'a> {
+    type Item = Result<(&'a [u8], &'a [u8]), DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let key = self.items.value_bytes();
+        let pair = key.and_then(|key| Ok((key, self.items.value_bytes()?)));
+        if pair.is_err() {
+            self.left = 0;
+        }
+        Some(pair)
+    }
+}
+
+/// The text of an encoded string or symbol; `None` for anything else, and for what is no UTF-8.
+pub fn text_of(bytes: &[u8]) -> Option<&str> {
+    let text = variable(bytes, 0xa1).or_else(|| variable(bytes, 0xa3))?;
+    std::str::from_utf8(text).ok()
+}
+
+/// The bytes of an encoded binary.
+pub fn binary_of(bytes: &[u8]) -> Option<&[u8]> {
+    variable(bytes, 0xa0)
+}
+
 /// The fields of a list, in order. Fields that are missing at the end are null.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
@@ -261,10 +316,7 @@ impl<'a> Fields<'a> {
 
     /// Text that is a string or a symbol: some clients take one for the other.
     pub(crate) fn text(&mut self) -> Result<Option<&'a str>, DecodeError> {
-        self.typed(|bytes| {
-            let text = variable(bytes, 0xa1).or_else(|| variable(bytes, 0xa3))?;
-            std::str::from_utf8(text).ok()
-        })
+        self.typed(text_of)
     }
 }
 
@@ -319,6 +371,27 @@ mod tests {
             Reader::new(&[0x3f]).value_bytes(),
             Err(DecodeError::Constructor(0x3f))
         );
+    }
+
+    #[test]
+    fn maps_are_read_in_place() {
+        let bytes = [0xc1, 9, 4, 0xa1, 1, b'k', 0x43, 0xa3, 1, b's', 0x40];
+        let pairs: Result<Vec<_>, _> = Reader::new(&bytes).map().unwrap().collect();
+        let pairs = pairs.unwrap();
+        assert_eq!(text_of(pairs[0].0), Some("k"));
+        assert_eq!(text_of(pairs[1].0), Some("s"));
+        assert_eq!((pairs[0].1, pairs[1].1), (&[0x43][..], &[0x40][..]));
+        for bad in [
+            &[0xc1, 2, 1, 0x40][..],
+            &[0xc1, 2, 9, 0x40],
+            &[0xc0, 1, 0],
+            &[0xc1, 9, 2, 0x40],
+        ] {
+            assert!(Reader::new(bad).map().is_err());
+        }
+        let mut cut = Reader::new(&[0xc1, 4, 2, 0x40, 0xa1, 9]).map().unwrap();
+        assert_eq!(cut.next(), Some(Err(DecodeError::Truncated)));
+        assert_eq!(cut.next(), None);
     }
 
     #[test]

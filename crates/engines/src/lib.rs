@@ -1,9 +1,10 @@
 //! Implementations of the seams that `hub` defines, for one node: documents in SQLite ([`sqlite`]), events in segment files
-//! ([`segment`]), connections in a map ([`local`]).
+//! ([`segment`]), connections in a map ([`local`]), uploaded files in files ([`blobs`]).
 //!
 //! This is the only crate that opens files of the data folder. Each seam has one contract suite (`contract`) that every
 //! implementation passes, here and in engines to come. The bytes on disk are written down in `docs/formats/`.
 
+pub mod blobs;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod folder_lock;

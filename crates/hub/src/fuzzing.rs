@@ -69,6 +69,16 @@ pub fn twin_json(data: &[u8]) {
     crate::twins::fuzz_body(data);
 }
 
+/// The query of the address of a blob. What is read must be issued again, and be taken then.
+///
+/// # Panics
+/// When that promise is broken.
+pub fn blob_sas(data: &[u8]) {
+    if let Ok(query) = std::str::from_utf8(data) {
+        crate::files::fuzz_query(query);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -79,5 +89,7 @@ mod tests {
         super::device_json(br#"[{"id":"a"}]"#);
         super::twin_json(br#"{"tags":{"a":null},"properties":{"desired":{"z":{"y":[1.0,{}]}}}}"#);
         super::twin_json(br#"{"a":1"#);
+        super::blob_sas(b"sv=2020-12-06&sr=b&st=2021-07-30T05:21:00Z&se=2021-07-30T06:21:00Z&sp=rw&spr=https&si=1&sig=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        super::blob_sas(b"sig=");
     }
 }

@@ -1,8 +1,9 @@
-//! The domain of Ironhub: identity, access, telemetry, twins, methods, commands, presence.
+//! The domain of Ironhub: identity, access, telemetry, twins, methods, commands, files, presence.
 //!
 //! The hub decides and the front ends translate: identity, rights, quotas, limits and error codes are decided here, once,
 //! for every protocol alike. Nothing in this crate knows a wire protocol, opens a file or a socket, or asks the machine for
-//! the time: those come in through the seams ([`store`], [`log`], [`bus`]) and the ports ([`clock`], [`entropy`]).
+//! the time: those come in through the seams ([`store`], [`log`], [`bus`], [`files::BlobStore`]) and the ports ([`clock`],
+//! [`entropy`]).
 
 pub mod access;
 pub mod bus;
@@ -11,6 +12,7 @@ pub mod commands;
 pub mod entropy;
 pub mod error;
 pub mod events;
+pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod hub;

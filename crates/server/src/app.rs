@@ -8,6 +8,7 @@ use hub::bus::Bus;
 use hub::clock::{Clock, Timestamp};
 use hub::commands::{Commands, Feedback};
 use hub::entropy::Entropy;
+use hub::files::Files;
 use hub::hub::Hubs;
 use hub::identity::Registry;
 use hub::limits::Limits;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) methods: Methods,
     pub(crate) commands: Arc<Commands>,
     pub(crate) feedback: Arc<Feedback>,
+    pub(crate) files: Arc<Files>,
     pub(crate) records: Arc<Records>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bus: Arc<dyn Bus>,

@@ -44,6 +44,11 @@ pub fn address(data: &[u8]) {
     }
 }
 
+/// A message of a device over AMQP: telemetry, a batch, the answer of a method, a request for the twin.
+pub fn amqp_device_message(data: &[u8]) {
+    amqp_fuzzing::device_message(data);
+}
+
 /// A request of a device over HTTPS: path and query, or the body of a batch.
 pub fn device_request(data: &[u8]) {
     http_fuzzing::device_request(data);
@@ -60,4 +65,9 @@ pub fn websocket_frames(data: &[u8]) {
     assert!(answers.len() <= 131);
     let (pieces, _, end_of_pieces) = websocket_fuzzing::read(frames, usize::from(*piece));
     assert_eq!((whole, end), (pieces, end_of_pieces));
+}
+
+/// The list that makes blocks a file.
+pub fn block_list(data: &[u8]) {
+    crate::http::fuzz_block_list(data);
 }

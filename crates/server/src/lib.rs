@@ -6,8 +6,11 @@
 mod admin;
 mod amqp;
 mod app;
+mod calls;
 pub mod config;
 pub mod dev;
+#[cfg(test)]
+mod doubles;
 mod event;
 #[cfg(feature = "fuzzing")]
 #[allow(
@@ -15,7 +18,11 @@ mod event;
     reason = "a fuzz target panics when it has found something"
 )]
 pub mod fuzzing;
+mod held;
 mod http;
+#[cfg(test)]
+#[path = "../../hub/tests/doubles/mod.rs"]
+mod hub_doubles;
 mod listen;
 mod mailbox;
 mod mqtt;

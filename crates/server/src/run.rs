@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engines::blobs::LocalBlobs;
 use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
@@ -16,6 +17,7 @@ use hub::commands::{Commands, Feedback};
 use hub::entropy::SystemEntropy;
 use hub::error::Error;
 use hub::events::Events;
+use hub::files::{Files, HubFiles};
 use hub::hub::{HostTaken, Hub, Hubs, Seams};
 use hub::identity::Registry;
 use hub::limits::{Limit, Limits};
@@ -39,6 +41,9 @@ const PRESENCE_FLUSH_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often commands and feedback are looked through for what is due.
 const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often blocks that became no file are looked for.
+const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -67,6 +72,14 @@ pub enum StartError {
         hub: HubName,
         /// Why.
         source: engines::segment::OpenError,
+    },
+    /// The folder of a hub's files cannot be used.
+    #[error("the folder {} of uploaded files cannot be used: {source}", folder.display())]
+    Blobs {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A hub's name is none.
     #[error(transparent)]
@@ -149,6 +162,7 @@ pub async fn run(
     let addresses = listen(&config, &tls, &app, &drain)?;
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
+    let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -167,6 +181,7 @@ pub async fn run(
     }
     flusher.abort();
     sweeper.abort();
+    blob_sweeper.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -212,7 +227,24 @@ async fn open(config: &Config) -> Result<App, StartError> {
         logs.push((hub.name().clone(), log));
         hubs.add(&Arc::new(hub))?;
     }
-    Ok(assemble(seams, &events, hubs, sqlite, logs))
+    let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
+    let app = assemble(seams, &events, hubs, sqlite, logs);
+    for settings in &config.hubs {
+        let name = HubName::parse(&settings.name)?;
+        let folder = hub_folder(&config.data_dir, &name).join("blobs");
+        let blobs = LocalBlobs::open(&folder, Arc::clone(&clock), Arc::clone(&entropy))
+            .map_err(|source| StartError::Blobs { folder, source })?;
+        let files = HubFiles {
+            blobs: Arc::new(blobs),
+            notifies: settings.file_notifications,
+        };
+        app.files.connect(&name, files).await.map_err(StartError::Hub)?;
+    }
+    Ok(app)
+}
+
+fn hub_folder(data_dir: &Path, hub: &HubName) -> std::path::PathBuf {
+    data_dir.join("hubs").join(hub.as_str())
 }
 
 /// Puts the domain together over its seams. What lives and dies with identities is made before the registry, which tells it.
@@ -258,6 +290,12 @@ pub(crate) fn assemble(
     )
     .with_feedback(Arc::clone(&feedback));
     let commands = Arc::new(commands);
+    let files = Arc::new(Files::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        Arc::clone(&limits),
+    ));
     let registry = Registry::new(
         Arc::clone(&store),
         Arc::clone(&bus),
@@ -267,6 +305,7 @@ pub(crate) fn assemble(
     )
     .with_companion(Arc::<Commands>::clone(&commands))
     .with_companion(twins.companion())
+    .with_companion(Arc::<Files>::clone(&files))
     .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
     let records = Records::new(Arc::clone(&clock), limits.size(Limit::RecordsKeptMax));
     App {
@@ -280,6 +319,7 @@ pub(crate) fn assemble(
         twins,
         commands,
         feedback,
+        files,
         records: Arc::new(records),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
@@ -299,7 +339,7 @@ async fn open_hub(
     seams: &Seams,
 ) -> Result<(Hub, Arc<SegmentLog>), StartError> {
     let name = HubName::parse(&config.name)?;
-    let folder = data_dir.join("hubs").join(name.as_str()).join("log");
+    let folder = hub_folder(data_dir, &name).join("log");
     let settings = Settings {
         partition_count: config.partition_count,
         retention: Retention {
@@ -397,9 +437,25 @@ async fn sweep_commands(app: Arc<App>) {
         app.commands.end_locks();
         for hub in app.hubs.all() {
             let swept = app.commands.expire(hub.name()).await;
-            if let Err(error) = swept.and(app.feedback.sweep(hub.name()).await) {
+            let swept = swept.and(app.feedback.sweep(hub.name()).await);
+            if let Err(error) = swept.and(app.files.sweep(hub.name()).await) {
                 let detail = error.detail().unwrap_or_else(|| error.message());
-                tracing::warn!(hub = %hub.name(), detail, "expired commands or feedback remain; trying again");
+                tracing::warn!(hub = %hub.name(), detail, "expired commands, feedback or notifications remain; trying again");
+            }
+        }
+    }
+}
+
+/// Removes blocks of files that nobody finished.
+async fn sweep_blobs(app: Arc<App>) {
+    let mut period = tokio::time::interval(BLOB_SWEEP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        for hub in app.hubs.all() {
+            if let Err(error) = app.files.sweep_blobs(hub.name()).await {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::warn!(hub = %hub.name(), detail, "blocks of unfinished files remain; trying again");
             }
         }
     }

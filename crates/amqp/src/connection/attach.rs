@@ -57,6 +57,8 @@ impl Connection {
             return;
         }
         let name_is_taken = session.has_link(&attach.name, attach.role);
+        let links: usize = self.sessions.values().map(|session| session.links.len()).sum();
+        let is_full = links >= limits.links_max;
         let serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
         let way = match attach.role {
@@ -64,7 +66,10 @@ impl Connection {
                 delivery_count: attach.initial_delivery_count.unwrap_or(0),
                 ..Incoming::default()
             }),
-            Role::Receiver => Way::Out(Outgoing::default()),
+            Role::Receiver => Way::Out(Outgoing {
+                message_bytes_max: attach.max_message_size.unwrap_or(0),
+                ..Outgoing::default()
+            }),
         };
         let link = Link {
             serial,
@@ -79,9 +84,14 @@ impl Connection {
             serial,
         };
         if let Some(session) = self.sessions.get_mut(&channel) {
-            session.links.insert(attach.handle, link);
+            session.links.insert(attach.handle, Box::new(link));
         }
-        let refusal = if name_is_taken {
+        let refusal = if is_full {
+            Some((
+                condition::RESOURCE_LIMIT_EXCEEDED,
+                "The connection has too many links.",
+            ))
+        } else if name_is_taken {
             Some((
                 condition::RESOURCE_LOCKED,
                 "A link of that name and direction is attached to the session.",

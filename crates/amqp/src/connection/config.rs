@@ -34,6 +34,8 @@ pub struct Limits {
     pub sessions_max: usize,
     /// Links of a session.
     pub links_per_session_max: usize,
+    /// Links of a connection.
+    pub links_max: usize,
     /// Bytes of deliveries that have arrived in part, on all links together.
     pub partial_bytes_max: usize,
     /// Deliveries to the peer that it has not settled, on one link.
@@ -64,6 +66,7 @@ impl Default for Limits {
             early_frame_bytes_max: 8_192,
             sessions_max: 8_192,
             links_per_session_max: 4_096,
+            links_max: 8_192,
             partial_bytes_max: 4 * 1_024 * 1_024,
             unsettled_per_link_max: 2_048,
         }

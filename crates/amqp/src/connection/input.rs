@@ -206,7 +206,7 @@ impl Connection {
             handle_max: self.config.handle_max,
             ..Begin::default()
         };
-        self.sessions.insert(channel, session);
+        self.sessions.insert(channel, Box::new(session));
         self.write(channel, |out| reply.encode(out));
         Ok(())
     }

@@ -94,6 +94,8 @@ pub(super) struct Outgoing {
     pub(super) drain: bool,
     /// Whether outcomes matter; if not, nothing is kept of a message that is sent.
     pub(super) tracked: bool,
+    /// Largest message that the peer takes, in bytes; zero: any.
+    pub(super) message_bytes_max: u64,
     /// Messages of a tracked link that are not settled.
     pub(super) unsettled: BTreeSet<u32>,
 }

@@ -72,7 +72,8 @@ pub struct Connection {
     peer: Peer,
     heard: Duration,
     sent: Duration,
-    sessions: BTreeMap<u16, Session>,
+    // Boxed: a node of the map has room for eleven, and is half empty as a rule.
+    sessions: BTreeMap<u16, Box<Session>>,
     next_serial: u32,
     partial_bytes: usize,
     events: VecDeque<Event>,
@@ -131,6 +132,11 @@ impl Connection {
             // The driver has its own deadline for strangers; a peer that does not answer a close is not waited for long.
             _ => Some(self.heard.saturating_add(self.config.idle_time_out)),
         }
+    }
+
+    /// The driver has not taken what the peer said, and takes it again from now on: silence counts from here.
+    pub fn resume(&mut self, now: Duration) {
+        self.heard = self.heard.max(now);
     }
 
     /// Sends a heartbeat when one is due; says whether the peer was silent for too long, in which case it has been told.
@@ -206,7 +212,7 @@ impl Connection {
     fn link_mut(&mut self, id: LinkId) -> Option<(&mut Session, u32)> {
         let session = self.sessions.get_mut(&id.channel)?;
         let link = session.links.get(&id.handle)?;
-        (link.serial == id.serial).then_some((session, id.handle))
+        (link.serial == id.serial).then_some((&mut **session, id.handle))
     }
 
     fn link(&self, id: LinkId) -> Option<&Link> {

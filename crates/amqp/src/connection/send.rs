@@ -4,7 +4,6 @@ use crate::frame::{self, FrameKind};
 use crate::performative::{ReceiverSettleMode, Transfer};
 
 use super::link::{LinkState, Outgoing, Way};
-use super::session::Session;
 use super::{Connection, Event, LinkId};
 
 /// Room for header and performative of a transfer frame, tag included.
@@ -19,6 +18,8 @@ pub enum SendError {
     NoCredit,
     /// The session has no room for more transfer frames, or too many messages wait for the peer to settle them.
     Blocked,
+    /// The message is larger than the peer takes on this link. It never will be smaller.
+    TooLarge,
 }
 
 impl Connection {
@@ -29,7 +30,10 @@ impl Connection {
 
     /// Whether a message can be sent on a link now. When that changes, an [`Event::Credit`] says so.
     pub fn can_send(&self, id: LinkId) -> bool {
-        let has_room = self.sessions.get(&id.channel).is_some_and(Session::has_room);
+        let has_room = self
+            .sessions
+            .get(&id.channel)
+            .is_some_and(|session| session.has_room());
         let unsettled_max = self.config.limits.unsettled_per_link_max;
         let may = |outgoing: &Outgoing| outgoing.credit > 0 && !outgoing.is_full(unsettled_max);
         has_room && self.outgoing(id).is_some_and(may)
@@ -68,6 +72,11 @@ impl Connection {
         let Way::Out(outgoing) = &mut link.way else {
             return Err(SendError::NotAttached);
         };
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let is_too_large = u64::try_from(bytes).is_ok_and(|bytes| bytes > outgoing.message_bytes_max);
+        if outgoing.message_bytes_max > 0 && is_too_large {
+            return Err(SendError::TooLarge);
+        }
         if outgoing.credit == 0 {
             return Err(SendError::NoCredit);
         }
@@ -164,8 +173,8 @@ impl Connection {
     /// Tells the driver of every link that has something to do after a session's window opened, in order of their handles.
     /// Says whether it did.
     pub(super) fn wake_after(&mut self, channel: u16, was_shut: bool) -> bool {
-        let opened = |session: &&Session| was_shut && session.has_room();
-        let Some(session) = self.sessions.get(&channel).filter(opened) else {
+        let session = self.sessions.get(&channel);
+        let Some(session) = session.filter(|session| was_shut && session.has_room()) else {
             return false;
         };
         let mut waiting: Vec<LinkId> = Vec::new();

@@ -19,7 +19,8 @@ pub(super) struct Session {
     /// Id of our next delivery.
     pub(super) next_delivery_id: u32,
     /// Links by handle, in order, so that what is told of all of them is told in the same order; the peer's handle is ours as well.
-    pub(super) links: BTreeMap<u32, Link>,
+    /// Boxed, because a node of the map has room for eleven and most sessions of devices have one to six.
+    pub(super) links: BTreeMap<u32, Box<Link>>,
     /// Handles of links with deliveries that are not settled, by delivery.
     pub(super) unsettled: BTreeMap<u32, u32>,
     /// Frames of a delivery that the peer's window had no room for, whole but for their window accounting.

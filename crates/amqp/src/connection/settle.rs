@@ -17,6 +17,11 @@ impl Connection {
         }
     }
 
+    /// What the peer says of a message is of no interest any more; nothing is sent.
+    pub fn untrack(&mut self, id: LinkId, delivery: u32) {
+        self.forget_unsettled(id, delivery);
+    }
+
     /// A message of a link is settled; a link that was full of others goes on.
     fn forget_unsettled(&mut self, id: LinkId, delivery: u32) {
         let unsettled_max = self.config.limits.unsettled_per_link_max;

@@ -188,6 +188,26 @@ fn more_links_than_are_allowed() {
 }
 
 #[test]
+fn more_links_than_a_connection_may_have_are_refused_and_the_session_stays() {
+    let mut config = Config::default();
+    config.limits.links_max = 1;
+    let mut peer = Peer::open_as(config, Open::default());
+    for channel in [0, 1] {
+        peer.say(channel, begin(1));
+    }
+    peer.attach(0, sender(0));
+    peer.read();
+    peer.say(1, Performative::Attach(sender(0)));
+    let said = peer.performatives();
+    let [Performative::Attach(attach), Performative::Detach(detach)] = said.as_slice() else {
+        panic!("not refused: {said:?}");
+    };
+    assert!(attach.source.is_none() && attach.target.is_none());
+    let error = detach.error.as_ref().unwrap();
+    assert_eq!(error.condition, "amqp:resource-limit-exceeded");
+}
+
+#[test]
 fn handles_that_are_not_attached() {
     for performative in [grant(9, 0, 1), detach(9), Performative::Transfer(whole(9, 0))] {
         assert_eq!(

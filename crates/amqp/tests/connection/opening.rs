@@ -101,6 +101,15 @@ fn a_silent_peer_is_closed_after_240_seconds() {
 }
 
 #[test]
+fn silence_does_not_count_while_the_driver_does_not_listen() {
+    let mut peer = open_with_idle(None);
+    peer.now += Duration::from_secs(239);
+    peer.machine.resume(peer.now);
+    assert!(!peer.later(2_000));
+    assert!(peer.later(239_000));
+}
+
+#[test]
 fn silence_before_the_open_ends_the_connection_too() {
     let open = frame_of(0, &Performative::Open(Open::default()), &[]);
     let beginnings: [(&[&[u8]], usize); 4] = [

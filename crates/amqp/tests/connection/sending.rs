@@ -57,6 +57,19 @@ fn a_message_is_one_transfer_within_the_credit() {
 }
 
 #[test]
+fn a_message_above_what_the_client_takes_is_not_sent() {
+    let mut peer = Peer::begun();
+    let mut attach = receiver(0);
+    attach.max_message_size = Some(6);
+    let link = peer.attach(0, attach);
+    peer.grant(0, 0, 2);
+    peer.read();
+    assert_eq!(send(&mut peer, link), Err(SendError::TooLarge));
+    assert_eq!(peer.machine.send(link, b"t", 0, &[b"messag"], false), Ok(0));
+    assert_eq!(peer.machine.credit(link), 1);
+}
+
+#[test]
 fn credit_counts_from_what_the_client_has_seen() {
     let (mut peer, link) = attached(100, 65_536, false);
     peer.grant(0, 0, 10);

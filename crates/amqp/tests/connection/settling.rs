@@ -97,6 +97,20 @@ fn outcomes_that_wait_on_a_tracked_link_are_the_drivers() {
 }
 
 #[test]
+fn a_message_that_is_not_tracked_any_more_is_settled_by_itself() {
+    let (mut peer, _, link) = two_links();
+    let delivery = send(&mut peer, link);
+    peer.machine.untrack(link, delivery);
+    peer.read();
+    peer.say(
+        0,
+        disposed(delivery, delivery, false, Some(DeliveryState::Released)),
+    );
+    assert_eq!(peer.events(), []);
+    assert_eq!(peer.performatives(), [answered(delivery, None)]);
+}
+
+#[test]
 fn what_is_no_outcome_is_not_answered() {
     let (mut peer, plain, tracked) = two_links();
     let (first, second) = (send(&mut peer, plain), send(&mut peer, tracked));

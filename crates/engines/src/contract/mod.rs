@@ -8,6 +8,7 @@
     reason = "a suite is test code, compiled for tests only; a panic is how it reports"
 )]
 
+pub mod blobs;
 pub mod bus;
 pub mod log;
 pub mod store;

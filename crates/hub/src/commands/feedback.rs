@@ -4,7 +4,6 @@
 //! before anybody is given it: it keeps its records, however often it is delivered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,17 +15,14 @@ use crate::limits::Limits;
 use crate::store::Store;
 use crate::tenancy::HubName;
 
-use super::batches::{Batches, Found};
-use super::queue::lock_lost;
+use super::batches::{BATCHES, Batches};
+use super::lock_queue::{Found, LockQueue};
 use super::record::{BATCH_PREFIX, RECORD_PREFIX};
 use super::{LockToken, Settlement};
 
-/// Longest wait without another look, in case the time of day is set.
-const PATIENCE_MAX: Duration = Duration::from_secs(5);
-
 /// Feedback queues, one for each hub of a server.
 pub struct Feedback {
-    batches: Arc<Batches>,
+    batches: Batches,
 }
 
 /// Records that are handed out together under one lock.
@@ -53,7 +49,9 @@ impl Feedback {
         limits: Arc<Limits>,
     ) -> Self {
         Self {
-            batches: Arc::new(Batches::new(store, clock, entropy, limits)),
+            batches: Batches {
+                queue: Arc::new(LockQueue::new(BATCHES, store, clock, entropy, limits)),
+            },
         }
     }
 
@@ -63,25 +61,15 @@ impl Feedback {
         right: &Authorized<right::ServiceConnect>,
     ) -> Result<Option<FeedbackBatch>, Error> {
         match self.batches.receive(right.hub()).await? {
-            Found::Batch(batch) => Ok(Some(batch)),
+            Found::Item(batch) => Ok(Some(batch)),
             Found::Later(_) | Found::Nothing => Ok(None),
         }
     }
 
     /// Waits for the next batch. Several that wait compete. One that stops waiting takes nothing along.
     pub async fn next(&self, right: &Authorized<right::ServiceConnect>) -> Result<FeedbackBatch, Error> {
-        let desk = self.batches.desk(right.hub());
-        let mut changed = desk.changed.subscribe();
-        loop {
-            changed.borrow_and_update();
-            let patience = match self.batches.receive(right.hub()).await? {
-                Found::Batch(batch) => return Ok(batch),
-                Found::Later(after) => after.clamp(Duration::from_millis(1), PATIENCE_MAX),
-                Found::Nothing => Duration::MAX,
-            };
-            // That it timed out and that something changed come to the same: another look. The sender lives in `desk`.
-            let _ = tokio::time::timeout(patience, changed.changed()).await;
-        }
+        let hub = right.hub();
+        self.batches.queue.next(hub, || self.batches.receive(hub)).await
     }
 
     /// Settles a batch; resolves when that is durable. Begins when it is called and goes on to its end, whether or not the caller
@@ -95,34 +83,24 @@ impl Feedback {
         lock: LockToken,
         settlement: Settlement,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (batches, hub) = (Arc::clone(&self.batches), right.hub().clone());
-        // At once: a release that follows finds it under way.
-        let begun = batches.locks.begin(&hub, lock, batches.clock.elapsed());
-        let settling =
-            begun.map(|id| tokio::spawn(async move { batches.settle(&hub, &id, settlement).await }));
-        async move {
-            let settled = settling.ok_or_else(lock_lost)?.await;
-            settled.unwrap_or_else(|error| Err(Error::bug(format!("settling failed: {error}"))))
-        }
+        self.batches.queue.settle(right.hub(), lock, settlement)
     }
 
     /// Gives batches back that a receiver held when it went; not counted as deliveries.
     pub fn release(&self, right: &Authorized<right::ServiceConnect>, locks: &[LockToken]) {
-        if self.batches.locks.release(right.hub(), locks) {
-            self.announce(right.hub());
-        }
+        self.batches.queue.release(right.hub(), locks);
     }
 
     /// Ends the locks whose time is up, and removes what nobody read in time. To be called every second or so.
     pub async fn sweep(&self, hub: &HubName) -> Result<(), Error> {
-        self.batches.end_locks();
-        self.batches.expire(hub, RECORD_PREFIX).await?;
-        self.batches.expire(hub, BATCH_PREFIX).await
+        self.batches.queue.end_locks();
+        self.batches.queue.expire(hub, RECORD_PREFIX).await?;
+        self.batches.queue.expire(hub, BATCH_PREFIX).await
     }
 
     /// There is something new for the receivers of a hub.
     pub(super) fn announce(&self, hub: &HubName) {
-        self.batches.announce(hub);
+        self.batches.queue.announce(hub);
     }
 }
 

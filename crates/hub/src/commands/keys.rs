@@ -142,7 +142,7 @@ pub(super) fn parse_identity(text: &str) -> Option<IdentityId> {
 }
 
 /// Sixteen digits that sort like the time, also before 1970.
-pub(super) fn sortable(time: Timestamp) -> String {
+pub(crate) fn sortable(time: Timestamp) -> String {
     format!("{:016x}", time.as_micros().cast_unsigned() ^ (1 << 63))
 }
 

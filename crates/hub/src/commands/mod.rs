@@ -6,7 +6,8 @@
 //!
 //! [`Commands`] is what front ends use. Its parts: where documents lie (`keys`) and what they hold (`stored`, `record`), who holds
 //! what (`locks`), how commands end (`core`), how they are found when their time is up (`sweep`), that they go with their identity
-//! (`companion`, `gone`), and how feedback is gathered (`batches`). Refused: a queue in memory per device, which 100,000 commands would fill.
+//! (`companion`, `gone`), how feedback is gathered (`batches`), and what it shares with other queues of documents (`lock_queue`).
+//! Refused: a queue in memory per device, which 100,000 commands would fill.
 
 mod batches;
 mod command;
@@ -15,6 +16,7 @@ mod core;
 mod feedback;
 mod gone;
 mod keys;
+pub(crate) mod lock_queue;
 mod locks;
 mod queue;
 mod record;
@@ -24,4 +26,6 @@ mod sweep;
 
 pub use command::{Ack, Command, CommandId, Delivery, LockToken, Outcome, Settlement};
 pub use feedback::{Feedback, FeedbackBatch};
+pub(crate) use keys::sortable;
 pub use queue::Commands;
+pub(crate) use record::time_of;

@@ -176,7 +176,7 @@ impl Batch {
 }
 
 /// The time in an id of a record or a batch.
-pub(super) fn time_of(id: &str) -> Option<Timestamp> {
+pub(crate) fn time_of(id: &str) -> Option<Timestamp> {
     super::keys::from_sortable(id.split('|').nth(1)?)
 }
 

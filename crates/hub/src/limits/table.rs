@@ -166,6 +166,32 @@ limits! {
     FeedbackLockSecs "feedback_lock_secs" Seconds 60, None,
         "Seconds for which a receiver holds a feedback batch.";
 
+    // File upload.
+    FileUploadsPerDeviceMax "file_uploads_per_device_max" Count 10, None,
+        "File uploads under way of one device.";
+    FileSasLifeSecs "file_sas_life_secs" Seconds 3_600, None,
+        "Seconds for which the address of an upload is valid and its slot is held.";
+    FileRequestBytesMax "file_request_bytes_max" Bytes 16_384, None,
+        "Bytes of a request that begins or ends a file upload.";
+    FileNotificationLifeSecs "file_notification_life_secs" Seconds 3_600, None,
+        "Seconds until a file notification expires.";
+    FileNotificationLockSecs "file_notification_lock_secs" Seconds 60, None,
+        "Seconds for which a receiver holds a file notification.";
+    FileNotificationDeliveriesMax "file_notification_deliveries_max" Count 100, None,
+        "Times that a file notification is abandoned before it is given up.";
+    BlobPutBytesMax "blob_put_bytes_max" Bytes 268_435_456, None,
+        "Bytes of a file that is uploaded in one request.";
+    BlobBlockBytesMax "blob_block_bytes_max" Bytes 104_857_600, None,
+        "Bytes of one block of a file that is uploaded in blocks.";
+    BlobBytesMax "blob_bytes_max" Bytes 10_737_418_240, None,
+        "Bytes of a file that is uploaded in blocks, and of all its blocks that wait.";
+    BlobBlocksMax "blob_blocks_max" Count 50_000, None,
+        "Blocks of one file.";
+    BlobBlockListBytesMax "blob_block_list_bytes_max" Bytes 8_388_608, None,
+        "Bytes of a request that lists the blocks of a file.";
+    BlobStagingSecs "blob_staging_secs" Seconds 86_400, None,
+        "Seconds after which blocks that became no file are removed.";
+
     // Access.
     TokenBytesMax "token_bytes_max" Bytes 4_096, None,
         "Bytes of a shared access signature.";

@@ -9,11 +9,13 @@ use hub::access::Authorized;
 use hub::access::right::ServiceConnect;
 use hub::clock::Timestamp;
 use hub::hub::Hub;
+use hub::identity::IdentityId;
 use hub::log::{PartitionInfo, Sequence};
 use hub::readers::{Displaced, GroupName, Reader as ReaderName};
 
 use super::address::Address;
-use super::feedback_link::FeedbackLink;
+use super::device::{DeviceLink, LinkRole};
+use super::feedback_link::{FeedbackLink, Source};
 use super::filter::{PlaceKind, Start};
 use super::grants::Grants;
 use super::management::partition_of;
@@ -48,6 +50,8 @@ pub(super) enum Admission {
     Node(Node, AttachReply),
     /// A reader, whose start must be looked up.
     Reader(ReaderPlan),
+    /// A link of a device, which must be proven unless it is there.
+    Device(IdentityId, LinkRole),
 }
 
 /// What a link is attached to.
@@ -64,25 +68,32 @@ pub(super) enum Node {
     /// The peer is told to go elsewhere.
     Redirected(Error),
     /// A partition is read.
-    Reader(Reader),
+    Reader(Box<Reader>),
     /// Commands come here.
     Commands(Authorized<ServiceConnect>),
-    /// Feedback goes here.
-    Feedback(FeedbackLink),
-    /// Notifications of uploads would go here. There are none before files can be uploaded.
-    FileNotifications,
+    /// Feedback or file notifications go here.
+    Feedback(Box<FeedbackLink>),
+    /// A link of a device.
+    Device(DeviceLink),
+    /// Feedback of a device comes here, and is not looked at (amqp.md A.1).
+    DeviceFeedback,
 }
 
 impl Node {
     /// The resource that a token must cover for as long as the link lives; none for links that need no token, or not for long.
     pub(super) fn path(&self) -> Option<&str> {
         match self {
-            Self::CbsRequests | Self::CbsReplies(_) | Self::Redirected(_) => None,
+            // The right of a device is its own, and looked at with it.
+            Self::CbsRequests
+            | Self::CbsReplies(_)
+            | Self::Redirected(_)
+            | Self::Device(_)
+            | Self::DeviceFeedback => None,
             Self::ManagementRequests | Self::ManagementReplies(_) => Some(MANAGEMENT_PATH),
             Self::Reader(reader) => Some(reader.path()),
             Self::Commands(_) => Some(COMMANDS_PATH),
+            Self::Feedback(link) if link.is_of_files() => Some(FILE_NOTIFICATIONS_PATH),
             Self::Feedback(_) => Some(FEEDBACK_PATH),
-            Self::FileNotifications => Some(FILE_NOTIFICATIONS_PATH),
         }
     }
 }
@@ -111,7 +122,8 @@ pub(super) fn judge(
         Role::Sender => attach.target.as_ref().and_then(|target| target.address.as_ref()),
         Role::Receiver => attach.source.as_ref().and_then(|source| source.address.as_ref()),
     };
-    let address = Address::parse(address.and_then(Value::as_str).unwrap_or_default());
+    let name = address.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let address = Address::parse(&name);
     let sends = attach.role == Role::Sender;
     let reply_name = || {
         let target = attach.target.as_ref().and_then(|target| target.address.as_ref());
@@ -176,21 +188,17 @@ pub(super) fn judge(
                 .map(Admission::Reader)
                 .map_err(Into::into)
         }
+        Address::Feedback if sends && grants.any().is_some() => {
+            Ok(Admission::Node(Node::DeviceFeedback, requests()))
+        }
         Address::Commands | Address::Feedback | Address::FileNotifications => {
             service_link(attach, hub, grants, app, &address).map(|(node, reply)| Admission::Node(node, reply))
         }
-        Address::Device { .. } => {
-            let text = "Device links over AMQP are not offered by this version of the server.";
-            Err(Error::new(fault::NOT_IMPLEMENTED, text).into())
+        Address::Device { identity, node } => {
+            let role = LinkRole::of(node, attach.role, &identity)?;
+            Ok(Admission::Device(identity, role))
         }
-        Address::Entity { .. } | Address::Unknown => {
-            let name = attach
-                .source
-                .as_ref()
-                .and_then(|source| source.address.as_ref())
-                .and_then(Value::as_str);
-            Err(fault::entity_not_found(name.unwrap_or_default()).into())
-        }
+        Address::Entity { .. } | Address::Unknown => Err(fault::entity_not_found(&name).into()),
     }
 }
 
@@ -253,12 +261,17 @@ fn service_link(
         Address::Feedback => {
             let right = authorize(hub, grants, FEEDBACK_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            let link = FeedbackLink::new(Arc::clone(&app.feedback), right, settled);
-            (Node::Feedback(link), receiver)
+            let link = FeedbackLink::new(Source::Feedback(Arc::clone(&app.feedback)), right, settled);
+            (Node::Feedback(Box::new(link)), receiver)
         }
         _ => {
-            authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
-            (Node::FileNotifications, receiver)
+            let right = authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
+            let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+            let source = Source::Files(Arc::clone(app.files.notifications()));
+            (
+                Node::Feedback(Box::new(FeedbackLink::new(source, right, settled))),
+                receiver,
+            )
         }
     })
 }

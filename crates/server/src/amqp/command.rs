@@ -11,6 +11,7 @@ use hub::identity::IdentityId;
 
 use super::address::{Address, DeviceNode};
 use super::fault;
+use super::text::text_of;
 
 /// Bytes of a message on the link. More than a command may have, so that one that is too large is rejected by itself instead of
 /// ending the link (the size that a real hub announces is not confirmed).
@@ -125,25 +126,6 @@ fn take_application(command: &mut Command, value: Value) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Devices are given text, whatever simple type the sender used.
-fn text_of(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => String::new(),
-        Value::String(text) | Value::Symbol(text) => text.clone(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Char(character) => character.to_string(),
-        Value::Float(bits) => f32::from_bits(*bits).to_string(),
-        Value::Double(bits) => f64::from_bits(*bits).to_string(),
-        Value::Timestamp(millis) => Timestamp::from_millis(*millis).to_string(),
-        Value::Uuid(bytes) => CommandId::Uuid(*bytes).to_string(),
-        number => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => number.to_string(),
-            (None, Some(number)) => number.to_string(),
-            (None, None) => return None,
-        },
-    })
 }
 
 /// What a sender hears of a command that was, or was not, stored.

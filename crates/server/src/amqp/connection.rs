@@ -18,13 +18,14 @@ use hub::BoxFuture;
 use hub::access::{Grant, Refusal};
 use hub::hub::Hub;
 use hub::limits::Limit;
-use hub::log::{ReadError, Record};
+use hub::log::{AppendError, Appended, ReadError, Record};
 use hub::readers::{Displaced, Displacement};
 use hub::records::Origin;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::attach::Node;
+use super::device::{DeviceKey, DeviceWork, Devices, Message};
 use super::ending::Ending;
 use super::fault;
 use super::feedback_link::Taken;
@@ -33,12 +34,16 @@ use super::reader::{OUTPUT_BYTES_HIGH, Reader};
 use super::request::Request;
 use crate::app::App;
 use crate::listen::{Arrival, Stranger, Stream};
+use crate::mailbox::Mailbox;
 use crate::refusal::outcome_of;
 
 /// What one read takes at most.
 const INPUT_BYTES_MAX: usize = 64 * 1_024;
 
-/// How long the last bytes of a connection may take.
+/// Bytes of the peer's messages that wait to become durable or to be worked on, before no more is read.
+const WAITING_BYTES_MAX: usize = 1_048_576;
+
+/// How long what is under way may take to its end when a connection ends, and how long its last bytes may.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often tokens and rights are looked at again.
@@ -96,6 +101,14 @@ pub(super) enum Work {
         delivery: u32,
         answer: Option<DeliveryState>,
     },
+    /// Something for a device.
+    Device(DeviceKey, DeviceWork),
+    /// Telemetry is durable, or is not.
+    Appended {
+        bytes: usize,
+        messages: Vec<Message>,
+        appended: Result<Appended, AppendError>,
+    },
     Nothing,
 }
 
@@ -109,8 +122,10 @@ pub(super) struct Connection {
     pub(super) nodes: HashMap<LinkId, Node>,
     pub(super) answers: Vec<(LinkId, Vec<u8>)>,
     pub(super) work: FuturesUnordered<BoxFuture<'static, Work>>,
-    // Commands among the work.
+    // What among the work is carried out also when the peer has gone: commands of services, telemetry, requests for twins.
     pub(super) storing: usize,
+    pub(super) devices: Devices,
+    pub(super) mailbox: Arc<Mailbox>,
     // There until somebody is known.
     pub(super) stranger: Option<Stranger>,
     pub(super) stranger_bytes: usize,
@@ -146,6 +161,8 @@ impl Connection {
             answers: Vec::new(),
             work: FuturesUnordered::new(),
             storing: 0,
+            devices: Devices::default(),
+            mailbox: Arc::new(Mailbox::default()),
             stranger: Some(stranger),
             stranger_bytes: 0,
             evicted: Box::pin(evicted),
@@ -184,8 +201,10 @@ impl Connection {
             self.finish(work)?;
             moved = true;
         }
+        moved |= self.poll_mail(context)?;
+        self.handle_events()?;
         // A peer that does not read is not read from either.
-        if self.machine.output().len() < OUTPUT_BYTES_HIGH {
+        if self.machine.output().len() < OUTPUT_BYTES_HIGH && self.may_read() {
             moved |= self.poll_input(context)?;
         }
         moved |= self.poll_output(context)?;
@@ -194,6 +213,18 @@ impl Connection {
             return Err(Ending::Closed(None));
         }
         Ok(moved)
+    }
+
+    /// While much of what came waits to become durable, the peer's further bytes stay in its socket.
+    fn may_read(&self) -> bool {
+        self.devices.waiting_bytes() < WAITING_BYTES_MAX
+    }
+
+    fn handle_events(&mut self) -> Result<(), Ending> {
+        while let Some(event) = self.machine.poll_event() {
+            self.handle(event)?;
+        }
+        Ok(())
     }
 
     fn poll_input(&mut self, context: &mut Context<'_>) -> Result<bool, Ending> {
@@ -253,6 +284,14 @@ impl Connection {
 
     /// Takes whole frames from the front; gives the number of bytes that are done with.
     fn take_frames(&mut self, input: &[u8]) -> Result<usize, Ending> {
+        let taken = self.take_each_frame(input);
+        // What came before an error was sent in good faith: it is stored all the same.
+        self.append_all_staged();
+        self.settle_outcomes();
+        taken
+    }
+
+    fn take_each_frame(&mut self, input: &[u8]) -> Result<usize, Ending> {
         let mut taken = 0;
         loop {
             let now = self.app.clock.elapsed();
@@ -262,9 +301,7 @@ impl Connection {
                 Ok(Some(length)) => taken += length,
                 Err(violation) => return Err(Ending::Violation(violation)),
             }
-            while let Some(event) = self.machine.poll_event() {
-                self.handle(event)?;
-            }
+            self.handle_events()?;
         }
     }
 
@@ -280,9 +317,7 @@ impl Connection {
                 self.pump(link);
                 self.send_answers();
             }
-            Event::Detached(link, _) => {
-                self.nodes.remove(&link);
-            }
+            Event::Detached(link, _) => self.handle_detached(link),
             Event::Outcome {
                 link,
                 delivery,
@@ -329,7 +364,9 @@ impl Connection {
     }
 
     pub(super) fn refused(&self, refusal: &Refusal) {
-        self.app.records.leave(self.origin.clone(), outcome_of(refusal));
+        self.app
+            .records
+            .leave(self.origin_for(refusal), outcome_of(refusal));
     }
 
     fn finish(&mut self, work: Work) -> Result<(), Ending> {
@@ -363,6 +400,12 @@ impl Connection {
                 delivery,
                 answer,
             } => self.finish_settlement(link, delivery, answer),
+            Work::Device(key, work) => self.finish_device(key, work),
+            Work::Appended {
+                bytes,
+                messages,
+                appended,
+            } => self.finish_append(bytes, &messages, appended),
             Work::Nothing => {}
         }
         Ok(())
@@ -413,6 +456,10 @@ impl Connection {
                 self.recheck()?;
             }
             let elapsed = self.app.clock.elapsed();
+            if !self.may_read() {
+                // The peer may well have spoken: it is we who do not listen.
+                self.machine.resume(elapsed);
+            }
             if self.machine.handle_timeout(elapsed) {
                 return Err(Ending::Idle);
             }
@@ -431,11 +478,22 @@ impl Connection {
         Ok(())
     }
 
-    /// The last things: the peer is told, the record is left.
+    /// The last things: what came is stored, the peer is told, records are left.
     async fn leave(mut self: Box<Self>, ending: Ending) {
+        self.let_devices_go();
+        if !self.machine.is_open() {
+            // It has been told why already, and hears nothing further.
+            self.write_unsent().await;
+        }
+        // Also when nobody waits to hear of it: a peer may have sent its messages settled.
+        let _ = tokio::time::timeout(FAREWELL_PATIENCE, self.finish_storing()).await;
         if matches!(
             ending,
-            Ending::Draining | Ending::StrangerTime(_) | Ending::StrangerBytes(_) | Ending::Evicted
+            Ending::Draining
+                | Ending::StrangerTime(_)
+                | Ending::StrangerBytes(_)
+                | Ending::Evicted
+                | Ending::Overflow
         ) {
             let error = Error::new(
                 amqp::connection::condition::FORCED,
@@ -444,33 +502,33 @@ impl Connection {
             self.machine.close(self.app.clock.elapsed(), Some(error));
         }
         self.nodes.clear();
+        self.forget_devices(&ending);
         self.app
             .records
             .leave(self.origin.clone(), ending.outcome(self.was_known));
-        let Self {
-            stream,
-            machine,
-            sent,
-            work,
-            storing,
-            ..
-        } = &mut *self;
-        let unsent = machine.output().get(*sent..).unwrap_or_default().to_vec();
-        // The peer may be gone; what it does not read any more is no loss.
+        self.write_unsent().await;
+        // The peer may be gone.
+        let _ = tokio::time::timeout(FAREWELL_PATIENCE, self.stream.shutdown()).await;
+    }
+
+    /// What the peer does not read any more is no loss.
+    async fn write_unsent(&mut self) {
+        let output = std::mem::take(self.machine.output());
+        let unsent = output.get(std::mem::take(&mut self.sent)..).unwrap_or_default();
         let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
-            stream.write_all(&unsent).await?;
-            stream.shutdown().await
+            self.stream.write_all(unsent).await?;
+            self.stream.flush().await
         })
         .await;
-        // Commands that came are stored, also when nobody waits to hear of it: a peer may have sent them settled.
-        let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
-            while *storing > 0
-                && let Some(work) = work.next().await
-            {
-                *storing -= usize::from(matches!(work, Work::Sent { .. }));
-            }
-        })
-        .await;
+    }
+
+    async fn finish_storing(&mut self) {
+        while self.storing > 0
+            && let Some(work) = self.work.next().await
+        {
+            // The connection has its ending already.
+            let _ = self.finish(work);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A receiver of feedback: batches under locks, handed out as the peer gives credit (amqp.md B.2).
+//! A receiver of feedback or of file notifications: messages under locks, handed out as the peer gives credit (amqp.md B.2, B.3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,20 +6,24 @@ use std::sync::Arc;
 use amqp::connection::{Connection as Machine, LinkId};
 use amqp::encode;
 use amqp::message::{self, Properties};
-use amqp::performative::{DeliveryState, Error};
+use amqp::performative::DeliveryState;
 use amqp::value::Value;
 use hub::BoxFuture;
 use hub::access::Authorized;
 use hub::access::right::ServiceConnect;
 use hub::commands::{Feedback, FeedbackBatch, LockToken, Settlement};
-use hub::error::{Code, Error as HubError};
+use hub::error::Error as HubError;
+use hub::files::{FileNotification, FileNotifications};
 use tokio::sync::oneshot;
 
 use super::connection::Work;
-use super::fault;
+use super::settlement::{answer, settlement_of};
 
 /// Clients refuse anything else.
-const CONTENT_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
+const FEEDBACK_TYPE: &str = "application/vnd.microsoft.iothub.feedback.json";
+
+/// Likewise for notifications.
+const NOTIFICATION_TYPE: &str = "application/vnd.microsoft.iothub.filenotification.json";
 
 /// The peer's side of a link, and what it holds. Dropping it gives that back.
 pub(super) struct FeedbackLink {
@@ -35,8 +39,17 @@ pub(super) struct FeedbackLink {
 /// What a receiver works with.
 #[derive(Clone)]
 struct Desk {
-    feedback: Arc<Feedback>,
+    source: Source,
     right: Authorized<ServiceConnect>,
+}
+
+/// Where messages come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// Batches of feedback.
+    Feedback(Arc<Feedback>),
+    /// File notifications, one a message.
+    Files(Arc<FileNotifications>),
 }
 
 /// A batch on its way to the peer. Dropped on the way it is given back.
@@ -46,14 +59,19 @@ pub(super) struct Taken {
 }
 
 impl FeedbackLink {
-    pub(super) fn new(feedback: Arc<Feedback>, right: Authorized<ServiceConnect>, settled: bool) -> Self {
+    pub(super) fn new(source: Source, right: Authorized<ServiceConnect>, settled: bool) -> Self {
         Self {
-            desk: Desk { feedback, right },
+            desk: Desk { source, right },
             settled,
             waiting: None,
             held: BTreeMap::new(),
             settling: BTreeSet::new(),
         }
+    }
+
+    /// Whether file notifications are received here.
+    pub(super) fn is_of_files(&self) -> bool {
+        matches!(self.desk.source, Source::Files(_))
     }
 
     /// Looks for a batch when the peer takes one. While nothing is there a peer that drains gets its credit back.
@@ -69,7 +87,7 @@ impl FeedbackLink {
     fn look(&mut self, link: LinkId) -> BoxFuture<'static, Work> {
         let desk = self.desk.clone();
         self.watched(async move {
-            let found = desk.feedback.receive(&desk.right).await;
+            let found = desk.receive().await;
             Work::Feedback(
                 link,
                 found.map(|found| found.map(|batch| Taken::new(desk, batch))),
@@ -80,7 +98,7 @@ impl FeedbackLink {
     fn wait(&mut self, link: LinkId) -> BoxFuture<'static, Work> {
         let desk = self.desk.clone();
         self.watched(async move {
-            let found = desk.feedback.next(&desk.right).await;
+            let found = desk.next().await;
             Work::Feedback(link, found.map(|batch| Some(Taken::new(desk, batch))))
         })
     }
@@ -124,20 +142,18 @@ impl FeedbackLink {
     ) -> Option<BoxFuture<'static, Work>> {
         let batch = taken.batch.as_ref()?;
         let (tag, lock) = (batch.lock.0, batch.lock);
-        let message = to_message(batch, taken.desk.right.hub().as_str());
+        let content_type = taken.desk.source.content_type();
+        let message = to_message(batch, content_type, taken.desk.right.hub().as_str());
         let delivery = machine.send(link, &tag, 0, &[&message], self.settled).ok()?;
         taken.batch = None;
         if !self.settled {
             self.held.insert(delivery, lock);
             return None;
         }
-        let settling = self
-            .desk
-            .feedback
-            .settle(&self.desk.right, lock, Settlement::Complete);
+        let settling = self.desk.settle(lock, Settlement::Complete);
         Some(Box::pin(async move {
             if let Err(error) = settling.await {
-                tracing::warn!(%error, "feedback that was sent is not removed and will be sent again");
+                tracing::warn!(%error, "a message that was sent is not removed and will be sent again");
             }
             Work::FeedbackGone(link)
         }))
@@ -156,7 +172,7 @@ impl FeedbackLink {
             // Forgotten without an outcome: it goes back uncounted.
             if settled {
                 self.held.remove(&delivery);
-                self.desk.feedback.release(&self.desk.right, &[lock]);
+                self.desk.release(&[lock]);
             }
             return None;
         };
@@ -164,7 +180,7 @@ impl FeedbackLink {
             return None;
         }
         // Under way at once, so that a peer that leaves without waiting has it done.
-        let settling = self.desk.feedback.settle(&self.desk.right, lock, settlement);
+        let settling = self.desk.settle(lock, settlement);
         Some(Box::pin(async move {
             let result = settling.await;
             Work::Settled {
@@ -187,8 +203,59 @@ impl Drop for FeedbackLink {
     fn drop(&mut self) {
         let locks: Vec<LockToken> = self.held.values().copied().collect();
         if !locks.is_empty() {
-            self.desk.feedback.release(&self.desk.right, &locks);
+            self.desk.release(&locks);
         }
+    }
+}
+
+impl Source {
+    fn content_type(&self) -> &'static str {
+        match self {
+            Self::Feedback(_) => FEEDBACK_TYPE,
+            Self::Files(_) => NOTIFICATION_TYPE,
+        }
+    }
+}
+
+impl Desk {
+    async fn receive(&self) -> Result<Option<FeedbackBatch>, HubError> {
+        match &self.source {
+            Source::Feedback(feedback) => feedback.receive(&self.right).await,
+            Source::Files(files) => Ok(files.receive(&self.right).await?.map(batch_of)),
+        }
+    }
+
+    async fn next(&self) -> Result<FeedbackBatch, HubError> {
+        match &self.source {
+            Source::Feedback(feedback) => feedback.next(&self.right).await,
+            Source::Files(files) => files.next(&self.right).await.map(batch_of),
+        }
+    }
+
+    /// Under way when this returns.
+    fn settle(&self, lock: LockToken, settlement: Settlement) -> BoxFuture<'static, Result<(), HubError>> {
+        match &self.source {
+            Source::Feedback(feedback) => Box::pin(feedback.settle(&self.right, lock, settlement)),
+            Source::Files(files) => Box::pin(files.settle(&self.right, lock, settlement)),
+        }
+    }
+
+    fn release(&self, locks: &[LockToken]) {
+        match &self.source {
+            Source::Feedback(feedback) => feedback.release(&self.right, locks),
+            Source::Files(files) => files.release(&self.right, locks),
+        }
+    }
+}
+
+/// On the wire both differ in their content type and body alone.
+fn batch_of(notification: FileNotification) -> FeedbackBatch {
+    FeedbackBatch {
+        lock: notification.lock,
+        locked_until: notification.locked_until,
+        enqueued: notification.enqueued,
+        delivery_count: notification.delivery_count,
+        body: notification.body,
     }
 }
 
@@ -204,7 +271,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(batch) = &self.batch {
-            self.desk.feedback.release(&self.desk.right, &[batch.lock]);
+            self.desk.release(&[batch.lock]);
         }
     }
 }
@@ -217,37 +284,7 @@ impl std::fmt::Debug for FeedbackLink {
     }
 }
 
-fn settlement_of(state: Option<&DeliveryState>) -> Option<Settlement> {
-    match state? {
-        DeliveryState::Accepted => Some(Settlement::Complete),
-        DeliveryState::Rejected { .. } => Some(Settlement::Reject),
-        DeliveryState::Released => Some(Settlement::Abandon),
-        DeliveryState::Modified {
-            undeliverable_here, ..
-        } => Some(if *undeliverable_here {
-            Settlement::Reject
-        } else {
-            Settlement::Abandon
-        }),
-        DeliveryState::Received { .. } | DeliveryState::Other(_) => None,
-    }
-}
-
-/// `accepted` says that the request was honoured, whatever it was; clients take anything else for a failure (amqp.md 1.6).
-fn answer(result: &Result<(), HubError>) -> DeliveryState {
-    let Err(error) = result else {
-        return DeliveryState::Accepted;
-    };
-    let condition = match error.code() {
-        Code::DeviceMessageLockLost => fault::LOCK_LOST,
-        _ => fault::INTERNAL,
-    };
-    DeliveryState::Rejected {
-        error: Some(Error::new(condition, error.message())),
-    }
-}
-
-fn to_message(batch: &FeedbackBatch, hub: &str) -> Vec<u8> {
+fn to_message(batch: &FeedbackBatch, content_type: &str, hub: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.body.len() + 256);
     message::write_message_annotations(&mut out, |entries| {
         entries.pair(
@@ -262,7 +299,7 @@ fn to_message(batch: &FeedbackBatch, hub: &str) -> Vec<u8> {
     let properties = Properties {
         message_id: Some(Value::String(batch.lock.to_string())),
         user_id: Some(hub.as_bytes().to_vec()),
-        content_type: Some(CONTENT_TYPE.to_owned()),
+        content_type: Some(content_type.to_owned()),
         ..Properties::default()
     };
     properties.encode(&mut out);
@@ -285,7 +322,7 @@ mod tests {
             delivery_count: 2,
             body: "[]".into(),
         };
-        let message = to_message(&batch, "hub1");
+        let message = to_message(&batch, NOTIFICATION_TYPE, "hub1");
         let sections: Vec<_> = Sections::new(&message).collect::<Result<_, _>>().unwrap();
         let kinds: Vec<_> = sections.iter().map(|section| section.kind).collect();
         assert_eq!(
@@ -303,37 +340,7 @@ mod tests {
         );
         let properties = Properties::decode(sections[1].value).unwrap();
         assert_eq!(properties.user_id.as_deref(), Some(&b"hub1"[..]));
-        assert_eq!(properties.content_type.as_deref(), Some(CONTENT_TYPE));
+        assert_eq!(properties.content_type.as_deref(), Some(NOTIFICATION_TYPE));
         assert_eq!(sections[2].data(), Some(&b"[]"[..]));
-    }
-
-    #[test]
-    fn outcomes_of_the_peer() {
-        let modified = |undeliverable_here| DeliveryState::Modified {
-            delivery_failed: false,
-            undeliverable_here,
-            message_annotations: None,
-        };
-        for (state, settlement) in [
-            (DeliveryState::Accepted, Some(Settlement::Complete)),
-            (DeliveryState::Released, Some(Settlement::Abandon)),
-            (modified(false), Some(Settlement::Abandon)),
-            (modified(true), Some(Settlement::Reject)),
-            (DeliveryState::Rejected { error: None }, Some(Settlement::Reject)),
-            (DeliveryState::Other(Value::Null), None),
-        ] {
-            assert_eq!(settlement_of(Some(&state)), settlement, "{state:?}");
-        }
-        assert_eq!(settlement_of(None), None);
-    }
-
-    #[test]
-    fn the_answer_is_accepted_whatever_was_asked_or_names_the_lost_lock() {
-        assert_eq!(answer(&Ok(())), DeliveryState::Accepted);
-        let lost = HubError::peer(Code::DeviceMessageLockLost, "x");
-        let DeliveryState::Rejected { error: Some(error) } = answer(&Err(lost)) else {
-            panic!("not rejected");
-        };
-        assert_eq!(error.condition, "com.microsoft:message-lock-lost");
     }
 }

@@ -1,7 +1,8 @@
 //! The tokens that a connection holds: put at `$cbs` or given with SASL PLAIN (amqp.md 2.2).
 
-use hub::access::{Authorized, Gate, Grant, Reason, Refusal, Subject, right};
+use hub::access::{Authorized, Gate, Grant, Reason, Refusal, Resource, Subject, right};
 use hub::clock::Timestamp;
+use hub::identity::IdentityId;
 use hub::limits::{Limit, Limits};
 
 /// Grants by the audience that they were put for: a renewal replaces the one of its audience.
@@ -45,6 +46,24 @@ impl Grants {
             }
         }
         Err(refusal)
+    }
+
+    /// Grants whose scope covers an identity. Whether they hold is for the gate to say.
+    pub(super) fn covering(&self, identity: &IdentityId) -> Vec<Grant> {
+        let resource = Resource::Identity {
+            identity,
+            endpoint: "",
+        };
+        let covers = self
+            .by_audience
+            .iter()
+            .filter(|(_, grant)| grant.covers(resource));
+        covers.map(|(_, grant)| grant.clone()).collect()
+    }
+
+    /// Any grant, if there is one.
+    pub(super) fn any(&self) -> Option<Grant> {
+        self.by_audience.first().map(|(_, grant)| grant.clone())
     }
 
     /// Forgets grants whose time is up; says whether any went.

@@ -41,6 +41,7 @@ impl Connection {
                     Work::Prepared(Box::new(Prepared { link, attach, result }))
                 }));
             }
+            Ok(Admission::Device(identity, role)) => self.attach_device(link, attach, identity, role),
             Err(JudgeError { error, refusal }) => {
                 self.refuse_attach(link, &attach, error, refusal.as_deref());
             }
@@ -90,7 +91,7 @@ impl Connection {
                         .await
                         .map_or(Work::Nothing, |displacement| Work::Displaced(link, displacement))
                 }));
-                self.nodes.insert(link, Node::Reader(reader));
+                self.nodes.insert(link, Node::Reader(Box::new(reader)));
                 self.pump(link);
             }
             Err(error) => self.refuse_attach(link, &attach, error, None),
@@ -98,8 +99,23 @@ impl Connection {
     }
 
     pub(super) fn end_link(&mut self, link: LinkId, error: Error) {
-        if self.nodes.remove(&link).is_some() {
+        if let Some(node) = self.nodes.remove(&link) {
             self.machine.detach(link, Some(error));
+            self.node_gone(link, &node);
+        }
+    }
+
+    /// The peer detached a link.
+    pub(super) fn handle_detached(&mut self, link: LinkId) {
+        match self.nodes.remove(&link) {
+            Some(node) => self.node_gone(link, &node),
+            None => self.waiting_link_gone(link),
+        }
+    }
+
+    fn node_gone(&mut self, link: LinkId, node: &Node) {
+        if let Node::Device(of) = node {
+            self.device_link_gone(link, *of);
         }
     }
 
@@ -114,8 +130,9 @@ impl Connection {
                 self.work.extend(receiver.pump(link, &mut self.machine));
                 return;
             }
-            Some(Node::FileNotifications) => {
-                self.machine.exhausted(link);
+            Some(Node::Device(of)) => {
+                let of = *of;
+                self.pump_device(link, of);
                 return;
             }
             _ => return,
@@ -136,7 +153,7 @@ impl Connection {
         let senders = self
             .nodes
             .iter()
-            .filter(|(_, node)| matches!(node, Node::Reader(_) | Node::Feedback(_)));
+            .filter(|(_, node)| matches!(node, Node::Reader(_) | Node::Feedback(_) | Node::Device(_)));
         let links: Vec<LinkId> = senders.map(|(link, _)| *link).collect();
         for link in links {
             self.pump(link);
@@ -151,6 +168,8 @@ impl Connection {
         if !self.was_known {
             return Ok(());
         }
+        // Devices are proven with the tokens as they are, also those that end now: that finds the words for it.
+        self.look_after_devices();
         self.grants.expire(hub.gate(), self.app.clock.now());
         // A token for the whole hub covers every link.
         let Err(refusal) = self.grants.authorize::<right::ServiceConnect>(hub.gate(), "") else {
@@ -169,7 +188,7 @@ impl Connection {
         for (link, refusal) in links {
             self.end_link(link, fault::of_refusal(&refusal));
         }
-        if self.grants.is_empty() {
+        if self.grants.is_empty() && self.devices.is_empty() {
             let error = Error::new(
                 fault::UNAUTHORIZED,
                 "No token of the connection is valid any more.",

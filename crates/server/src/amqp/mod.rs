@@ -1,15 +1,17 @@
-//! The AMQP front end: the Event Hubs-compatible endpoint and the redirect to it, and the links of services (amqp.md 1, 2, B, C).
+//! The AMQP front end: devices, the links of services, the Event Hubs-compatible endpoint and the redirect to it (amqp.md 1, 2, A,
+//! B, C).
 //!
 //! [`connection`] drives the connection machine over the stream. Links are decided by their address: tokens are put at `$cbs`
 //! ([`cbs`]), the event hub is described at `$management` ([`management`]), partitions are read ([`reader`]), services send commands
-//! ([`command`]) and receive feedback ([`feedback_link`]). Links of devices come with later work; they are refused as not
-//! implemented.
+//! ([`command`]) and receive feedback and file notifications ([`feedback_link`]). The links of devices are a world of their own
+//! ([`device`]).
 
 mod address;
 mod attach;
 mod cbs;
 mod command;
 mod connection;
+mod device;
 mod ending;
 mod fault;
 mod feedback_link;
@@ -22,6 +24,8 @@ mod request;
 mod requests;
 mod sasl;
 mod service_links;
+mod settlement;
+mod text;
 
 pub(crate) use connection::serve;
 
@@ -37,6 +41,7 @@ pub(crate) fn config(table: &Limits) -> ::amqp::connection::Config {
         limits: MachineLimits {
             sessions_max: table.size(Limit::AmqpSessionsPerConnectionMax),
             links_per_session_max: table.size(Limit::AmqpLinksPerConnectionMax),
+            links_max: table.size(Limit::AmqpLinksPerConnectionMax),
             ..MachineLimits::default()
         },
         ..Config::default()
@@ -53,6 +58,8 @@ pub(crate) mod fuzzing {
     pub(crate) fn filter(text: &str) {
         let _ = Start::parse(text);
     }
+
+    pub(crate) use super::device::fuzz_message as device_message;
 
     pub(crate) fn address(text: &str) {
         if let Address::Device { identity, .. } = Address::parse(text) {

@@ -65,6 +65,11 @@ impl Connection {
                 self.handle_management(link, &delivery.payload);
             }
             Some(Node::Commands(_)) => self.handle_command(link, delivery),
+            Some(Node::Device(of)) => {
+                let of = *of;
+                self.device_delivery(link, of, delivery);
+            }
+            Some(Node::DeviceFeedback) => accepted(&mut self.machine),
             _ => {
                 let error = Error::new(fault::NOT_ALLOWED, "Nothing is taken on this link.");
                 self.machine
@@ -97,6 +102,7 @@ impl Connection {
             }
             Ok(cbs::Demand::Delete { audience }) => {
                 self.grants.delete(audience);
+                self.prove_all_anew();
                 self.answer(link, &request, &Answer::ok(amqp::value::Value::Null));
             }
             Err(answer) => self.answer(link, &request, &answer),

@@ -82,10 +82,15 @@ impl Connection {
         state: Option<&DeliveryState>,
         settled: bool,
     ) {
-        if let Some(Node::Feedback(receiver)) = self.nodes.get_mut(&link)
-            && let Some(work) = receiver.settle(link, delivery, state, settled)
-        {
-            self.work.push(work);
+        match self.nodes.get_mut(&link) {
+            Some(Node::Feedback(receiver)) => {
+                self.work.extend(receiver.settle(link, delivery, state, settled));
+            }
+            Some(Node::Device(of)) => {
+                let of = *of;
+                self.device_outcome(link, of, delivery, state, settled);
+            }
+            _ => {}
         }
     }
 

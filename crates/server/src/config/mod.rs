@@ -138,6 +138,8 @@ pub struct HubConfig {
     pub commit_delay: Duration,
     /// Which events other than telemetry readers see.
     pub event_sources: EventSources,
+    /// Whether services are notified of uploaded files.
+    pub file_notifications: bool,
 }
 
 impl HubConfig {
@@ -152,6 +154,7 @@ impl HubConfig {
             segment_bytes: 64 * 1_024 * 1_024,
             commit_delay: Duration::from_millis(2),
             event_sources: EventSources::default(),
+            file_notifications: false,
         }
     }
 }

@@ -76,6 +76,8 @@ pub(super) const HUB_KEYS: &[Row<HubConfig>] = rows! {
         "How long a commit may wait for more messages to share one write to disk.";
     "event_sources" event_sources event_sources,
         "What readers see beside the telemetry: changes of twins, identities and connections that come and go.";
+    "file_notifications" switch file_notifications,
+        "Whether services are notified of files that devices have uploaded.";
 };
 
 /// The environment variable of a key: `listeners.mqtt` is `IRONHUB_LISTENERS_MQTT`.

@@ -71,7 +71,8 @@ fn every_section_is_read() {
          [limits]\nmessage_bytes_max = \"1 MiB\"\nsas_clock_skew_secs = 0\ndevices_per_hub_max = \"unlimited\"\n\
          [hubs.plant-1]\nhost_names = [\"Plant-1.Example\", \"10.0.0.1\"]\npartition_count = 8\n\
          retention_age = \"7 days\"\nretention_bytes = \"10 GiB\"\nsegment_bytes = \"128 MiB\"\ncommit_delay = \"0 s\"\n\
-         event_sources = [\"lifecycle\"]\n",
+         event_sources = [\"lifecycle\"]\n\
+         file_notifications = true\n",
     )
     .load();
     assert!(config.data_dir.ends_with("data") && config.data_dir.is_absolute());
@@ -104,6 +105,7 @@ fn every_section_is_read() {
             lifecycle: true,
             ..hub::events::EventSources::default()
         },
+        file_notifications: true,
     };
     assert_eq!(config.hubs, [expected]);
 }

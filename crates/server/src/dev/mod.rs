@@ -162,6 +162,7 @@ fn defaults(options: &Options) -> Config {
         hubs: vec![HubConfig {
             host_names,
             event_sources: EventSources::ALL,
+            file_notifications: true,
             ..HubConfig::new(HUB_NAME)
         }],
         ..Config::default()

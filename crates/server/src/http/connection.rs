@@ -66,6 +66,11 @@ impl Peer {
         self.known.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a request of this connection was authorised.
+    pub(crate) fn is_known_now(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// The connection carries another protocol from the end of the answer on.
     pub(crate) fn becomes(&self, upgrade: OnUpgrade, carried: Carried) {
         *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, carried));
@@ -142,7 +147,7 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arri
             Ok::<_, Infallible>(reply)
         }
     });
-    let stream = Spelled::new(stream, Arc::clone(&peer.spellings));
+    let stream = Spelled::new(stream, Arc::clone(&peer));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)

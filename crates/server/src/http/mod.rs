@@ -1,6 +1,12 @@
-//! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, the way to a WebSocket,
-//! and Ironhub's own additions under `/$ironhub/v1`.
+//! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, uploaded files as
+//! clients of Azure Storage do, the way to a WebSocket, and Ironhub's own additions under `/$ironhub/v1`.
 
+mod blobs;
+mod blobs_digest;
+mod blobs_fault;
+mod blobs_list;
+mod blobs_read;
+mod blobs_write;
 mod commands;
 mod connection;
 mod device;
@@ -10,6 +16,7 @@ mod device_property;
 mod events;
 mod explain;
 mod feedback;
+mod files;
 mod management;
 mod methods;
 mod modules;
@@ -21,6 +28,8 @@ mod spelling;
 mod twins;
 mod upgrade;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
 pub(crate) use reply::{Reply, whole};
 

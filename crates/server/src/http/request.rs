@@ -27,7 +27,8 @@ use super::connection::Peer;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    commands, device, events, explain, feedback, management, methods, modules, registry, twins, upgrade,
+    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
+    upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -62,6 +63,9 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     let mut random = [0; 16];
     app.entropy.fill(&mut random);
     let tracking = Tracking::new(random, app.clock.now());
+    if blobs::is_address(request.uri().path()) {
+        return blobs::answer(request, app, &peer, &tracking).await;
+    }
     let is_head = request.method() == Method::HEAD;
     let answered = match Endpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
@@ -124,6 +128,8 @@ async fn dispatch(
         Route::ReceiveCommand(target) => device::receive(&call, &target).await,
         Route::SettleCommand(target, lock) => device::settle(&call, &target, &lock).await,
         Route::AbandonCommand(target, lock) => device::abandon(&call, &target, &lock).await,
+        Route::BeginUpload(target) => files::begin(call, &target).await,
+        Route::CompleteUpload(target, id) => files::complete(call, &target, id).await,
         Route::ReceiveFeedback => feedback::receive(&call).await,
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
@@ -138,7 +144,7 @@ async fn dispatch(
 }
 
 /// The Host header names the hub; without one, the name of the TLS handshake (device-mqtt-https.md 1.1).
-fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>, Error> {
+pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>, Error> {
     let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
     let host = host
         .or(head.uri.host())
@@ -180,23 +186,6 @@ impl Call {
         }
     }
 
-    fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
-        let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
-        self.peer.is_known();
-        Ok(proof)
-    }
-
-    fn token(&self) -> &str {
-        self.header(&AUTHORIZATION).unwrap_or_default()
-    }
-
-    /// The path as tokens name it: percent-decoded once, without the first slash.
-    fn path(&self) -> String {
-        let path = self.head.uri.path();
-        let path = path.strip_prefix('/').unwrap_or(path);
-        percent_decode_str(path).decode_utf8_lossy().into_owned()
-    }
-
     /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
     pub(super) async fn authenticate(
         &self,
@@ -213,8 +202,39 @@ impl Call {
                 self.peer.is_known();
                 Ok(proof)
             }
-            Err(refusal) => Err(self.refuse(&refusal)),
+            Err(refusal) => {
+                let module = identity.module.as_ref().map(ModuleId::as_str);
+                let origin = Origin::new(self.peer.address, "https").claiming(
+                    Some(self.hub.name().clone()),
+                    Some(identity.device.as_str()),
+                    module,
+                );
+                self.app.records.leave(origin, outcome_of(&refusal));
+                Err(refusal.to_peer())
+            }
         }
+    }
+
+    /// The host, and its port if it is not the usual one, under which the peer reaches the hub.
+    pub(super) fn host(&self) -> &str {
+        self.header(&HOST).unwrap_or_else(|| self.hub.host())
+    }
+
+    fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
+        let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
+        self.peer.is_known();
+        Ok(proof)
+    }
+
+    fn token(&self) -> &str {
+        self.header(&AUTHORIZATION).unwrap_or_default()
+    }
+
+    /// The path as tokens name it: percent-decoded once, without the first slash.
+    fn path(&self) -> String {
+        let path = self.head.uri.path();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        percent_decode_str(path).decode_utf8_lossy().into_owned()
     }
 
     fn refuse(&self, refusal: &Refusal) -> Error {

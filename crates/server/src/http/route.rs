@@ -55,6 +55,10 @@ pub(crate) enum Route {
     SettleCommand(Target, String),
     /// `POST /devices/{id}[/modules/{module}]/messages/deviceBound/{lock}/abandon`
     AbandonCommand(Target, String),
+    /// `POST /devices/{id}/files`
+    BeginUpload(Target),
+    /// `POST /devices/{id}/files/notifications[/{correlation id}]`
+    CompleteUpload(Target, Option<String>),
     /// `GET /messages/serviceBound/feedback`
     ReceiveFeedback,
     /// `DELETE /messages/serviceBound/feedback/{lock}`
@@ -123,6 +127,13 @@ impl Route {
             (["devices", _, "modules", _, "messages", rest @ ..], method) => {
                 Self::find_messages(rest, method, target(1, true), id(6))
             }
+            (["devices", _, "files"], "POST") => Ok(Self::BeginUpload(target(1, false))),
+            (["devices", _, "files", "notifications"], "POST") => {
+                Ok(Self::CompleteUpload(target(1, false), None))
+            }
+            (["devices", _, "files", "notifications", _], "POST") => {
+                Ok(Self::CompleteUpload(target(1, false), Some(id(4))))
+            }
             (["statistics", "devices"], "GET") => Ok(Self::DeviceStatistics),
             (["statistics", "service"], "GET") => Ok(Self::ServiceStatistics),
             (["twins", _], method) => Self::find_twin(method, target(1, false)),
@@ -138,7 +149,9 @@ impl Route {
             (
                 ["devices"]
                 | ["devices", _]
-                | ["devices", _, "modules" | "commands"]
+                | ["devices", _, "modules" | "commands" | "files"]
+                | ["devices", _, "files", "notifications"]
+                | ["devices", _, "files", "notifications", _]
                 | ["devices", _, "modules", _]
                 | ["devices", _, "modules", _, "commands"]
                 | ["statistics", "devices" | "service"]
@@ -265,6 +278,24 @@ mod tests {
             Ok(Route::PutConsumerGroup("Cg1".to_owned()))
         );
         assert_eq!(find("POST", "/$ironhub/v1/status"), Err(NoRoute::Method));
+    }
+
+    #[test]
+    fn uploads_are_below_their_device() {
+        let find = |path: &str| Route::find(&Method::POST, path);
+        let device = || Target {
+            device: "a@b".to_owned(),
+            module: None,
+        };
+        assert_eq!(find("/devices/a@b/files/"), Ok(Route::BeginUpload(device())));
+        let path = "/Devices/a%40b/Files/Notifications";
+        assert_eq!(find(path), Ok(Route::CompleteUpload(device(), None)));
+        assert_eq!(
+            find(&format!("{path}/MjAy%3D%3D")),
+            Ok(Route::CompleteUpload(device(), Some("MjAy==".to_owned())))
+        );
+        assert_eq!(Route::find(&Method::GET, path), Err(NoRoute::Method));
+        assert_eq!(find("/devices/a/files/other"), Err(NoRoute::Path));
     }
 
     #[test]

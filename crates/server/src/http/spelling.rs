@@ -24,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::listen::Stream;
 
+use super::connection::Peer;
+
 /// What the names of properties begin with.
 pub(super) const PROPERTY_PREFIX: &str = "iothub-app-";
 
@@ -108,12 +110,17 @@ impl Watched {
 /// A stream whose bytes are watched for names.
 pub(super) struct Spelled {
     stream: Stream,
-    spellings: Arc<Spellings>,
+    peer: Arc<Peer>,
+    is_lifted: bool,
 }
 
 impl Spelled {
-    pub(super) fn new(stream: Stream, spellings: Arc<Spellings>) -> Self {
-        Self { stream, spellings }
+    pub(super) fn new(stream: Stream, peer: Arc<Peer>) -> Self {
+        Self {
+            stream,
+            peer,
+            is_lifted: false,
+        }
     }
 
     pub(super) fn into_inner(self) -> Stream {
@@ -127,9 +134,15 @@ impl AsyncRead for Spelled {
         context: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // hyper has the stream, so the stranger's limit is lifted here, before the body of the first authorised request is read.
+        if !self.is_lifted && self.peer.is_known_now() {
+            self.is_lifted = true;
+            self.stream.lift_stranger_limit();
+        }
         let before = target.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, target))?;
-        self.spellings
+        self.peer
+            .spellings
             .watch(target.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }

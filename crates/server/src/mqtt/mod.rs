@@ -1,10 +1,9 @@
 //! The MQTT front end: from CONNECT to the close, for devices and modules (device-mqtt-https.md 3 to 9).
 //!
-//! [`login`] decides who the peer is, [`connection`] drives the session machine over the stream. [`calls`] and [`window`] are what
-//! a connection remembers of methods and commands under way; the other modules take user names, topics, filters and property bags
+//! [`login`] decides who the peer is, [`connection`] drives the session machine over the stream. [`window`] is what a
+//! connection remembers of commands under way; the other modules take user names, topics, filters and property bags
 //! apart, or put them together.
 
-mod calls;
 mod command_topic;
 mod connection;
 mod ending;

@@ -61,3 +61,37 @@ pub(in crate::config) const fn fidelity() -> Form<Fidelity> {
         write: |fidelity| Some(quoted(&fidelity.to_string())),
     }
 }
+
+/// Something that is done or not.
+pub(in crate::config) const fn switch() -> Form<bool> {
+    fn read(raw: &Raw, _: Option<&Path>) -> Result<bool, String> {
+        match raw {
+            Raw::Boolean(value) => Ok(*value),
+            other => match other.text("true or false")? {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                text => Err(format!("\"{text}\" is neither true nor false")),
+            },
+        }
+    }
+    Form {
+        name: "true or false",
+        read,
+        write: |value| Some(value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_from_every_source() {
+        let read = |raw: &Raw| (switch().read)(raw, None);
+        assert_eq!(read(&Raw::Boolean(true)), Ok(true));
+        assert_eq!(read(&Raw::Text("false".to_owned())), Ok(false));
+        assert!(read(&Raw::Text("yes".to_owned())).is_err());
+        assert!(read(&Raw::Integer(1)).is_err());
+        assert_eq!((switch().write)(&true).as_deref(), Some("true"));
+    }
+}

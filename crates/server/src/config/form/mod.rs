@@ -16,7 +16,7 @@ use std::path::Path;
 pub use choice::LogFormat;
 pub use duration::parse as parse_duration;
 
-pub(super) use choice::{fidelity, log_format};
+pub(super) use choice::{fidelity, log_format, switch};
 pub(super) use list::{addresses, event_sources, names};
 pub(super) use number::{count, filter, limit};
 pub(super) use path::path;
@@ -31,6 +31,8 @@ pub(super) enum Raw {
     Text(String),
     /// A TOML integer.
     Integer(u64),
+    /// A TOML boolean.
+    Boolean(bool),
     /// A TOML array.
     List(Vec<Raw>),
     /// Some other TOML value; its kind for the message.
@@ -50,6 +52,7 @@ impl Raw {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "a number",
+            Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Other(kind) => kind,
         }

@@ -6,10 +6,10 @@ use hub::BoxFuture;
 use hub::commands::Delivery;
 use hub::error::Error;
 
-use super::super::calls::Calls;
 use super::super::window::Window;
 use super::Connection;
 use super::twin::TwinRequest;
+use crate::calls::Calls;
 
 /// How often calls are looked through for those that were given up. Their payloads are gone by then; what is left is small.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub(super) struct Conversation {
     /// A request for the twin; the next one is not read before it is answered.
     pub(super) twin: Option<TwinRequest>,
     /// Calls that the client works on.
-    pub(super) calls: Calls,
+    pub(super) calls: Calls<u32>,
     /// Commands that the client has.
     pub(super) window: Window,
     /// The queue is to be looked at: something came, or there is room again.

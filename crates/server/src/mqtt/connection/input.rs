@@ -76,7 +76,7 @@ impl Connection {
             }
         };
         if let (true, Some(held)) = (taken > 0, &self.held) {
-            held.presence.note_activity(self.app.clock.now());
+            held.note_activity();
         }
         // What came before an error was sent in good faith: it is appended all the same.
         self.append_staged();
@@ -113,11 +113,11 @@ impl Connection {
                 self.report(request_id, version, publish);
             }
             Inbound::MethodResponse { status, request_id } => {
-                if let Some(conversation) = &mut self.conversation {
+                if let (Some(conversation), Ok(request_id)) = (&mut self.conversation, request_id.parse()) {
                     let limits = &self.app.limits;
                     conversation
                         .calls
-                        .answer(request_id, status, publish.payload, limits);
+                        .answer(&request_id, status, publish.payload, limits);
                 }
                 if publish.qos == QoS::AtLeastOnce {
                     self.acknowledge_in_order();

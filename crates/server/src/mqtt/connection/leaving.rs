@@ -6,9 +6,9 @@ use hub::bus::Mail;
 use hub::methods::Undelivered;
 use tokio::io::AsyncWriteExt;
 
-use super::super::calls::Calls;
 use super::super::ending::Ending;
 use super::Connection;
+use crate::calls::Calls;
 
 /// How long a broken or closed connection may take to finish what is under way, and to send its last bytes.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);

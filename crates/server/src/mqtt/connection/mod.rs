@@ -25,9 +25,7 @@ use std::time::Duration;
 
 use hub::BoxFuture;
 use hub::access::Refusal;
-use hub::bus::{Address, Claim};
 use hub::log::Batch;
-use hub::presence::Session as PresenceSession;
 use hub::records::{Kind, Outcome};
 use hub::telemetry::Sender;
 use mqtt::server::Timeout;
@@ -39,6 +37,7 @@ use self::telemetry::Appending;
 use super::ending::Ending;
 use super::login::{Guest, login};
 use crate::app::App;
+use crate::held::Held;
 use crate::listen::{Arrival, Draining};
 use crate::mailbox::Mailbox;
 
@@ -60,21 +59,6 @@ async fn open(arrival: Arrival, app: Arc<App>) -> Option<Box<Connection>> {
     connection.announce_model().await;
     connection.subscribed();
     Some(Box::new(connection))
-}
-
-/// The place that a connection holds for its identity: given back when this is dropped, however the connection ended.
-struct Held {
-    app: Arc<App>,
-    address: Address,
-    claim: Claim,
-    presence: Arc<PresenceSession>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.app.bus.release(&self.address, self.claim);
-        self.app.presences.disconnect(&self.address, &self.presence);
-    }
 }
 
 struct Connection {
@@ -107,16 +91,15 @@ impl Connection {
         let mailbox = Arc::new(Mailbox::default());
         let peer: Arc<str> = guest.origin.peer.to_string().into();
         let inbox: Arc<dyn hub::bus::Inbox> = Arc::<Mailbox>::clone(&mailbox);
-        let claim = app.bus.claim(&guest.address, peer, inbox).await;
-        if claim.may_have_missed(guest.proven)
+        let mut held = Held::claim(app, &guest.address, peer, inbox).await;
+        if held.may_have_missed(guest.proven)
             && let Err(refusal) = guest.hub.gate().recheck(&guest.proof).await
         {
-            app.bus.release(&guest.address, claim);
             app.records
                 .leave(guest.origin, crate::refusal::outcome_of(&refusal));
             return None;
         }
-        let presence = app.presences.connect(&guest.address);
+        held.connect();
         app.records.leave(
             guest.origin.clone(),
             Outcome::new(Kind::Connected, "session", "connected", "connected"),
@@ -128,12 +111,7 @@ impl Connection {
         Some(Self {
             app: Arc::clone(app),
             sender,
-            held: Some(Held {
-                app: Arc::clone(app),
-                address: guest.address.clone(),
-                claim,
-                presence,
-            }),
+            held: Some(held),
             mailbox,
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
             output: std::mem::take(&mut guest.answer),

@@ -2,9 +2,6 @@
 
 mod commands;
 mod device;
-mod doubles;
-#[path = "../../../../../hub/tests/doubles/mod.rs"]
-mod hub_doubles;
 mod methods;
 mod twins;
 
@@ -15,6 +12,7 @@ use hub::tenancy::HubName;
 use tokio::time::{Instant, sleep};
 
 use self::device::{Bench, identity};
+use crate::doubles;
 
 pub(super) fn address() -> Address {
     Address {

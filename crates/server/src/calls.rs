@@ -1,4 +1,5 @@
-//! Calls of methods that a device works on, by the request id that they were sent under (device-mqtt-https.md 9).
+//! Calls of methods that a device works on, by what names them on its wire: a request id over MQTT, a UUID over AMQP
+//! (device-mqtt-https.md 9, amqp.md A.4).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,19 +8,27 @@ use hub::limits::Limits;
 use hub::methods::{Caller, MethodAnswer, Undelivered};
 
 /// Callers that wait for one device.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    waiting: BTreeMap<u32, Arc<Caller>>,
+#[derive(Debug)]
+pub(crate) struct Calls<K> {
+    waiting: BTreeMap<K, Arc<Caller>>,
 }
 
-impl Calls {
+impl<K> Default for Calls<K> {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord> Calls<K> {
     /// Whether nobody waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Whether one more call may be sent, when `in_flight_max` may be under way. Calls that were given up do not count.
-    pub(super) fn has_room(&mut self, in_flight_max: usize) -> bool {
+    pub(crate) fn has_room(&mut self, in_flight_max: usize) -> bool {
         if self.waiting.len() >= in_flight_max {
             self.sweep();
         }
@@ -27,28 +36,31 @@ impl Calls {
     }
 
     /// A call was sent.
-    pub(super) fn insert(&mut self, request_id: u32, caller: Arc<Caller>) {
-        self.waiting.insert(request_id, caller);
+    pub(crate) fn insert(&mut self, name: K, caller: Arc<Caller>) {
+        self.waiting.insert(name, caller);
     }
 
-    /// The device answered. Nothing happens when nobody waits under that id: the answer is late, or to nothing.
-    pub(super) fn answer(&mut self, request_id: &str, status: i64, payload: &[u8], limits: &Limits) {
-        let waiting = request_id
-            .parse()
-            .ok()
-            .and_then(|id: u32| self.waiting.remove(&id));
-        if let Some(caller) = waiting {
+    /// The device answered. Nothing happens when nobody waits under that name: the answer is late, or to nothing.
+    pub(crate) fn answer(&mut self, name: &K, status: i64, payload: &[u8], limits: &Limits) {
+        if let Some(caller) = self.waiting.remove(name) {
             caller.answer(MethodAnswer::from_device(status, payload, limits).ok_or(Undelivered::BadAnswer));
         }
     }
 
+    /// The device did not take the call, or its answer cannot be read.
+    pub(crate) fn fail(&mut self, name: &K) {
+        if let Some(caller) = self.waiting.remove(name) {
+            caller.answer(Err(Undelivered::BadAnswer));
+        }
+    }
+
     /// Forgets calls whose callers wait no longer.
-    pub(super) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         self.waiting.retain(|_, caller| !caller.is_gone());
     }
 
     /// A newer connection took the place of this one.
-    pub(super) fn displace(&mut self) {
+    pub(crate) fn displace(&mut self) {
         for caller in std::mem::take(&mut self.waiting).into_values() {
             caller.answer(Err(Undelivered::Displaced));
         }
@@ -63,7 +75,7 @@ mod tests {
     use hub::methods::{Invocation, Outcome};
     use tokio::sync::oneshot::Receiver;
 
-    fn call(calls: &mut Calls, id: u32) -> Receiver<Outcome> {
+    fn call(calls: &mut Calls<u32>, id: u32) -> Receiver<Outcome> {
         let (invocation, answer) = Invocation::new("m".into(), Bytes::new());
         calls.insert(id, Arc::clone(invocation.caller()));
         answer
@@ -75,12 +87,13 @@ mod tests {
         let mut calls = Calls::default();
         let (mut first, mut second, mut third) =
             (call(&mut calls, 1), call(&mut calls, 2), call(&mut calls, 3));
-        calls.answer("2", 404, b"[1]", &limits);
-        calls.answer("2", 200, b"", &limits);
-        calls.answer("1", 200, b"{", &limits);
-        for unknown in ["", "-1", "4", "x", "99999999999999999999"] {
-            calls.answer(unknown, 200, b"", &limits);
-        }
+        calls.answer(&2, 404, b"[1]", &limits);
+        calls.answer(&2, 200, b"", &limits);
+        calls.answer(&1, 200, b"{", &limits);
+        calls.answer(&4, 200, b"", &limits);
+        let mut refused = call(&mut calls, 5);
+        calls.fail(&5);
+        assert_eq!(refused.try_recv(), Ok(Err(Undelivered::BadAnswer)));
         let answer = second.try_recv().unwrap().unwrap();
         assert_eq!((answer.status, &answer.payload[..]), (404, &b"[1]"[..]));
         assert_eq!(first.try_recv(), Ok(Err(Undelivered::BadAnswer)));

@@ -20,18 +20,18 @@ use hub::tenancy::{HostName, HubName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::hub_doubles::MemoryStore;
 use crate::app::App;
 use crate::event::SectionEncoder;
+use crate::hub_doubles::MemoryStore;
 
-pub(super) const HOST: &str = "hub1.example.test";
-pub(super) const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+pub(crate) const HOST: &str = "hub1.example.test";
+pub(crate) const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// Seconds since 1970 when a test begins.
-pub(super) const START_SECS: i64 = 1_800_000_000;
+pub(crate) const START_SECS: i64 = 1_800_000_000;
 
 /// The runtime's clock.
-pub(super) struct TokioClock(Instant);
+pub(crate) struct TokioClock(Instant);
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
@@ -44,8 +44,8 @@ impl Clock for TokioClock {
 }
 
 /// A log that takes everything at once and keeps nothing, as slowly as told.
-pub(super) struct NoLog {
-    pub(super) delay: Duration,
+pub(crate) struct NoLog {
+    pub(crate) delay: Duration,
     health: watch::Sender<LogHealth>,
 }
 
@@ -97,7 +97,7 @@ impl Log for NoLog {
 }
 
 /// A server with the hub `hub1` and the device `d`. The folder holds what metrics alone would look at.
-pub(super) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir) {
+pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
     let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
@@ -125,12 +125,12 @@ pub(super) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
         seams.entropy.clone(),
     ));
     let app = crate::run::assemble(seams, &events, hubs, sqlite, Vec::new());
-    register(&app).await;
+    register(&app, "d").await;
     (Arc::new(app), folder)
 }
 
-async fn register(app: &App) {
-    let id = DeviceId::parse("d").unwrap();
+pub(crate) async fn register(app: &App, id: &str) {
+    let id = DeviceId::parse(id).unwrap();
     let body =
         format!(r#"{{"authentication":{{"symmetricKey":{{"primaryKey":"{KEY}","secondaryKey":"{KEY}"}}}}}}"#);
     let draft = Draft::from_json(body.as_bytes(), &id, &app.limits).unwrap();
@@ -141,6 +141,6 @@ async fn register(app: &App) {
         .unwrap();
 }
 
-pub(super) fn hub_of(app: &App) -> Arc<Hub> {
+pub(crate) fn hub_of(app: &App) -> Arc<Hub> {
     app.hubs.by_host(HOST).unwrap()
 }

@@ -1,0 +1,59 @@
+//! What a connection can prove a device with: its tokens, or the certificate of its handshake (amqp.md 2.2, 2.5).
+
+use hub::access::{Authenticated, Credential, Gate, Grant, Refusal, Usage};
+use hub::identity::IdentityId;
+
+use super::super::connection::Connection;
+
+/// The credentials for one device, taken at one moment.
+pub(super) struct Credentials {
+    // Tokens that cover it, the one that lasts longest first.
+    grants: Vec<Grant>,
+    certificates: Vec<Vec<u8>>,
+}
+
+impl Connection {
+    /// What speaks for a device. A token wins over the certificate, which is bound to the first device that it is used for.
+    pub(super) fn credentials_for(&mut self, identity: &IdentityId) -> Credentials {
+        let mut grants = self.grants.covering(identity);
+        grants.sort_by_key(|grant| std::cmp::Reverse(grant.expires()));
+        let mut certificates = Vec::new();
+        if grants.is_empty() {
+            let presented = self.stream.peer_certificates();
+            if !presented.is_empty() {
+                let bound = self
+                    .devices
+                    .certified
+                    .get_or_insert_with(|| identity.device.clone());
+                if *bound == identity.device {
+                    certificates = presented;
+                }
+            }
+            if certificates.is_empty() {
+                // One that does not cover it can at least say so.
+                grants.extend(self.grants.any());
+            }
+        }
+        Credentials { grants, certificates }
+    }
+}
+
+impl Credentials {
+    /// Proves a device by the first credential that does.
+    pub(super) async fn prove(&self, gate: &Gate, identity: &IdentityId) -> Result<Authenticated, Refusal> {
+        let mut refusal = None;
+        for grant in &self.grants {
+            match gate.authenticate_granted(identity, grant).await {
+                Ok(proof) => return Ok(proof),
+                // The words for the longest one are the best.
+                Err(refused) => _ = refusal.get_or_insert(refused),
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        let credential = Credential::none().with_certificates(&self.certificates);
+        gate.authenticate_device(identity, &credential, Usage::Connection)
+            .await
+    }
+}
