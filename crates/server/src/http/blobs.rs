@@ -127,7 +127,7 @@ async fn authorize(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<Bl
         leave(app, hub, peer, &name, outcome(refusal));
         return Err(refusal.into());
     }
-    peer.is_known();
+    peer.note_known();
     Ok(access)
 }
 

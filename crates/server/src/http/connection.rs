@@ -62,12 +62,12 @@ impl Peer {
     }
 
     /// A request of this connection was authorised.
-    pub(crate) fn is_known(&self) {
+    pub(crate) fn note_known(&self) {
         self.known.store(true, Ordering::Relaxed);
     }
 
     /// Whether a request of this connection was authorised.
-    pub(crate) fn is_known_now(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
@@ -140,7 +140,7 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arri
         async move {
             let mut reply = to_its_end(request::answer(request, app, Arc::clone(&peer))).await;
             // A stranger gets one answer; hyper's buffers would be his from then on. One that becomes a WebSocket leaves hyper.
-            let is_stranger = !peer.known.load(Ordering::Relaxed);
+            let is_stranger = !peer.is_known();
             if is_stranger && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
                 reply.headers_mut().insert(CONNECTION, CLOSE);
             }
@@ -159,7 +159,7 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arri
     let ended = tokio::select! {
         ended = connection.as_mut() => Some((ended, Some((stranger, deadline)))),
         () = tokio::time::sleep_until(deadline) => {
-            if !peer.known.load(Ordering::Relaxed) {
+            if !peer.is_known() {
                 return Err(late(app));
             }
             drop(stranger);

@@ -179,7 +179,7 @@ impl Call {
         let gate = self.hub.gate();
         match gate.authorize_modules(self.token(), device, &self.path()).await {
             Ok(caller) => {
-                self.peer.is_known();
+                self.peer.note_known();
                 Ok(caller)
             }
             Err(refusal) => Err(self.refuse(&refusal)),
@@ -199,7 +199,7 @@ impl Call {
             .await;
         match decision {
             Ok(proof) => {
-                self.peer.is_known();
+                self.peer.note_known();
                 Ok(proof)
             }
             Err(refusal) => {
@@ -222,7 +222,7 @@ impl Call {
 
     fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
         let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
-        self.peer.is_known();
+        self.peer.note_known();
         Ok(proof)
     }
 

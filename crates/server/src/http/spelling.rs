@@ -135,7 +135,7 @@ impl AsyncRead for Spelled {
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // hyper has the stream, so the stranger's limit is lifted here, before the body of the first authorised request is read.
-        if !self.is_lifted && self.peer.is_known_now() {
+        if !self.is_lifted && self.peer.is_known() {
             self.is_lifted = true;
             self.stream.lift_stranger_limit();
         }

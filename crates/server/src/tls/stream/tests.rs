@@ -1,0 +1,211 @@
+use super::*;
+use crate::tls::{Identity, config};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsConnector;
+
+struct Bench {
+    listener: TcpListener,
+    server: Arc<ServerConfig>,
+    roots: rustls::RootCertStore,
+}
+
+async fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = Arc::new(config(Identity::load(&certificate, &key).unwrap(), &[]).unwrap());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    Bench {
+        listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        server,
+        roots,
+    }
+}
+
+impl Bench {
+    async fn connect(
+        &self,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let client = rustls::ClientConfig::builder_with_protocol_versions(&[version])
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let tcp = TcpStream::connect(self.listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(client))
+            .connect(name, tcp)
+            .await
+            .unwrap()
+    }
+
+    async fn accept(&self) -> Result<TlsStream, HandshakeError> {
+        let (tcp, _) = self.listener.accept().await.unwrap();
+        TlsStream::accept(tcp, Arc::clone(&self.server)).await
+    }
+}
+
+async fn echoes(version: &'static rustls::SupportedProtocolVersion) {
+    let bench = bench().await;
+    let client = async {
+        let stream = bench.connect(version).await;
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let sent: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut received = vec![0; sent.len()];
+        let (wrote, read) = tokio::join!(
+            async {
+                writer.write_all(&sent).await?;
+                writer.flush().await
+            },
+            reader.read_exact(&mut received)
+        );
+        wrote.unwrap();
+        read.unwrap();
+        assert!(sent == received, "the echo differs");
+        writer.shutdown().await.unwrap();
+        assert_eq!(reader.read(&mut [0; 1]).await.unwrap(), 0);
+    };
+    let server = async {
+        let mut stream = bench.accept().await.unwrap();
+        assert_eq!(stream.server_name(), Some("localhost"));
+        stream.lift_stranger_limit();
+        let mut buffer = vec![0; 10_000];
+        loop {
+            let read = stream.read(&mut buffer).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            stream.write_all(&buffer[..read]).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        assert!(stream.partial.capacity() + stream.plain.capacity() + stream.outgoing.capacity() == 0);
+        stream.shutdown().await.unwrap();
+    };
+    tokio::join!(client, server);
+}
+
+#[tokio::test]
+async fn echoes_megabytes_over_tls_1_3() {
+    echoes(&rustls::version::TLS13).await;
+}
+
+#[tokio::test]
+async fn echoes_megabytes_over_tls_1_2() {
+    echoes(&rustls::version::TLS12).await;
+}
+
+#[tokio::test]
+async fn a_session_ticket_goes_out_with_the_first_bytes() {
+    let bench = bench().await;
+    let client = async {
+        let mut stream = bench.connect(&rustls::version::TLS13).await;
+        stream.read_exact(&mut [0; 5]).await.unwrap();
+        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 1);
+    };
+    let server = async {
+        let mut stream = bench.accept().await.unwrap();
+        assert!(stream.outgoing_waits && !stream.outgoing.is_empty());
+        stream.write_all(b"hello").await.unwrap();
+        assert!(!stream.outgoing_waits && stream.outgoing.is_empty());
+        stream
+    };
+    tokio::join!(client, server);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_holds_up_writing_also_while_it_sends() {
+    let bench = bench().await;
+    let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+    let mut server = server.unwrap();
+    let bytes = vec![0; WRITE_BYTES_MAX];
+    let is_pending = async |server: &mut TlsStream| {
+        let write = server.write(&bytes);
+        tokio::time::timeout(std::time::Duration::from_millis(200), write)
+            .await
+            .is_err()
+    };
+    while !is_pending(&mut server).await {}
+    client.write_all(b"?").await.unwrap();
+    client.flush().await.unwrap();
+    server.read_exact(&mut [0; 1]).await.unwrap();
+    assert!(is_pending(&mut server).await);
+}
+
+/// A record of 16 KiB that the client would send.
+fn large_record(client: &mut tokio_rustls::client::TlsStream<TcpStream>) -> Vec<u8> {
+    let session = client.get_mut().1;
+    std::io::Write::write_all(&mut session.writer(), &[7; 16_384]).unwrap();
+    let mut record = Vec::new();
+    session.write_tls(&mut record).unwrap();
+    record
+}
+
+async fn is_pending(future: Pin<&mut impl Future>) -> bool {
+    let wait = std::time::Duration::from_millis(50);
+    tokio::time::timeout(wait, future).await.is_err()
+}
+
+#[tokio::test]
+async fn a_large_record_of_a_stranger_arrives_in_pieces() {
+    let bench = bench().await;
+    let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+    let mut server = server.unwrap();
+    let record = large_record(&mut client);
+    let mut received = vec![0; 16_384];
+    let mut reading = std::pin::pin!(server.read_exact(&mut received));
+    for piece in record.chunks(1_700) {
+        assert!(is_pending(reading.as_mut()).await);
+        client.get_mut().0.write_all(piece).await.unwrap();
+    }
+    reading.await.unwrap();
+    assert!(received.iter().all(|byte| *byte == 7));
+}
+
+#[tokio::test]
+async fn the_socket_holds_the_rest_of_a_large_record_of_a_stranger() {
+    let bench = bench().await;
+    let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+    let mut server = server.unwrap();
+    let record = large_record(&mut client);
+    let most = record.split_last().unwrap().1;
+    client.get_mut().0.write_all(most).await.unwrap();
+    assert!(is_pending(std::pin::pin!(server.said(|said| !said.is_empty()))).await);
+    assert_eq!(server.partial.capacity(), STRANGER_READ_BYTES_MAX);
+    assert_eq!(server.plain.capacity(), 0);
+    client.get_mut().0.shutdown().await.unwrap();
+    assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0, "the end is noticed");
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_answered_with_an_alert_and_an_error() {
+    let bench = bench().await;
+    let client = async {
+        let mut tcp = TcpStream::connect(bench.listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        tcp.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        // The server closes with bytes unread, which resets the connection on some systems.
+        let _ = tcp.read_to_end(&mut answer).await;
+        assert!(answer.is_empty() || answer.first() == Some(&21), "{answer:?}");
+    };
+    let (accepted, ()) = tokio::join!(bench.accept(), client);
+    assert!(matches!(accepted, Err(HandshakeError::Tls(_))));
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_during_the_handshake_is_named() {
+    let bench = bench().await;
+    let address = bench.listener.local_addr().unwrap();
+    let client = async { drop(TcpStream::connect(address).await.unwrap()) };
+    let (accepted, ()) = tokio::join!(bench.accept(), client);
+    assert!(matches!(accepted, Err(HandshakeError::Closed)), "{accepted:?}");
+}
