@@ -10,6 +10,7 @@ use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::Error;
+use crate::fetch::Fetch;
 use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
@@ -28,6 +29,8 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Documents of other servers.
+    pub fetch: Arc<dyn Fetch>,
     /// Limits in force.
     pub limits: Arc<Limits>,
     /// How messages are written for readers.

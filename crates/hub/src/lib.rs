@@ -3,7 +3,7 @@
 //! The hub decides and the front ends translate: identity, rights, quotas, limits and error codes are decided here, once,
 //! for every protocol alike. Nothing in this crate knows a wire protocol, opens a file or a socket, or asks the machine for
 //! the time: those come in through the seams ([`store`], [`log`], [`bus`], [`files::BlobStore`]) and the ports ([`clock`],
-//! [`entropy`]).
+//! [`entropy`], [`fetch`]).
 
 pub mod access;
 pub mod bus;
@@ -12,6 +12,7 @@ pub mod commands;
 pub mod entropy;
 pub mod error;
 pub mod events;
+pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -106,6 +106,7 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
         bus: Arc::new(LocalBus::new()),
         clock,
         entropy: Arc::new(SystemEntropy),
+        fetch: Arc::new(hub::fetch::NoFetch),
         limits: Arc::new(Limits::new(Fidelity::Native)),
         encoder: Arc::new(SectionEncoder),
     };

@@ -12,6 +12,7 @@ pub mod dev;
 #[cfg(test)]
 mod doubles;
 mod event;
+mod fetch;
 #[cfg(feature = "fuzzing")]
 #[allow(
     clippy::missing_panics_doc,
@@ -32,6 +33,7 @@ mod tls;
 mod tracking;
 mod websocket;
 
+pub use fetch::FetcherError;
 pub use listen::BindError;
 pub use run::{Addresses, Ready, ReadyHub, StartError, run};
 pub use tls::CertificateError;

@@ -32,6 +32,7 @@ use rustls::ServerConfig;
 use crate::app::App;
 use crate::config::{Config, HubConfig};
 use crate::event::SectionEncoder;
+use crate::fetch::{Fetcher, FetcherError};
 use crate::listen::{Accept, BindError, Bound, Drain, Strangers, bind, serve};
 use crate::tls::{CertificateError, Identity};
 use crate::{admin, amqp, http, mqtt};
@@ -90,6 +91,9 @@ pub enum StartError {
     /// A certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Other servers cannot be read from.
+    #[error(transparent)]
+    Fetcher(#[from] FetcherError),
     /// TLS cannot be set up with the certificate.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -210,6 +214,7 @@ async fn open(config: &Config) -> Result<App, StartError> {
         bus: Arc::new(LocalBus::new()),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
+        fetch: Arc::new(Fetcher::new(None)?),
         limits,
         encoder: Arc::new(SectionEncoder),
     };

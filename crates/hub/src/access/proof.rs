@@ -62,8 +62,9 @@ pub mod right {
         CommandsPurge "ServiceConnect or RegistryWrite" = |rights| {
             rights.contains(Rights::SERVICE_CONNECT) || rights.contains(Rights::REGISTRY_WRITE)
         };
-        /// Change the hub itself. No policy holds it.
-        Management "management of the hub" = |_| false;
+        /// Change the hub itself, its policies and its authorities. A policy that may do everything else may do this too, as its
+        /// holder could not be kept from anything by refusing it.
+        Management "RegistryWrite, ServiceConnect and DeviceConnect" = |rights| rights.contains(Rights::ALL);
     }
 }
 
