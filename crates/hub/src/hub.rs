@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Gate, HubProfile, Policies, Rules};
+use crate::access::{Caller, Gate, HubProfile, Policies, Rules};
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -94,6 +95,7 @@ impl Hub {
         );
         let groups = ConsumerGroups::new(
             Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
             name.clone(),
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
@@ -179,6 +181,9 @@ async fn found(name: &HubName, seams: &Seams) -> Result<Timestamp, Error> {
             expect: Expect::Absent,
         }];
         batch.extend(Policies::of_new_hub(name, &*seams.entropy)?);
+        let operator = Caller::operator();
+        let entry = Entry::new(&operator, Act::HubCreate, Subject::hub(name));
+        batch.push(entry.write(name, seams.clock.now())?);
         match seams.store.apply(batch).await {
             Ok(_) | Err(ApplyError::Conflict { .. }) => {}
             Err(ApplyError::Store(error)) => return Err(error.into()),

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use engines::segment::SegmentLog;
 use engines::sqlite::SqliteStore;
+use hub::audit::Trail;
 use hub::bus::Bus;
 use hub::clock::{Clock, Timestamp};
 use hub::commands::{Commands, Feedback};
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) feedback: Arc<Feedback>,
     pub(crate) files: Arc<Files>,
     pub(crate) records: Arc<Records>,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -11,6 +11,7 @@ use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
+use hub::audit::Trail;
 use hub::bus::Mail;
 use hub::clock::SystemClock;
 use hub::commands::{Commands, Feedback};
@@ -45,6 +46,9 @@ const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often blocks that became no file are looked for.
 const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How often the audit trails are looked through for entries that are over age or count.
+const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -167,6 +171,7 @@ pub async fn run(
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
+    let trail_sweeper = tokio::spawn(sweep_trails(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -186,6 +191,7 @@ pub async fn run(
     flusher.abort();
     sweeper.abort();
     blob_sweeper.abort();
+    trail_sweeper.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -312,6 +318,7 @@ pub(crate) fn assemble(
     .with_companion(twins.companion())
     .with_companion(Arc::<Files>::clone(&files))
     .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
+    let trail = Trail::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&limits));
     let records = Records::new(Arc::clone(&clock), limits.size(Limit::RecordsKeptMax));
     App {
         hubs,
@@ -326,6 +333,7 @@ pub(crate) fn assemble(
         feedback,
         files,
         records: Arc::new(records),
+        trail: Arc::new(trail),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),
@@ -461,6 +469,31 @@ async fn sweep_blobs(app: Arc<App>) {
             if let Err(error) = app.files.sweep_blobs(hub.name()).await {
                 let detail = error.detail().unwrap_or_else(|| error.message());
                 tracing::warn!(hub = %hub.name(), detail, "blocks of unfinished files remain; trying again");
+            }
+        }
+    }
+}
+
+/// Keeps the audit trails within their limits. Their heads are told first: kept with the log, they prove the trails up to there.
+async fn sweep_trails(app: Arc<App>) {
+    for hub in app.hubs.all() {
+        match app.trail.head(hub.name()).await {
+            Ok(Some(head)) => tracing::info!(hub = %hub.name(), %head, "the last entry of the audit trail"),
+            Ok(None) => {}
+            Err(error) => {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::error!(hub = %hub.name(), detail, "the audit trail cannot be read");
+            }
+        }
+    }
+    let mut period = tokio::time::interval(TRAIL_SWEEP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        for hub in app.hubs.all() {
+            if let Err(error) = app.trail.sweep(hub.name()).await {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::warn!(hub = %hub.name(), detail, "old entries of the audit trail remain; trying again");
             }
         }
     }

@@ -5,9 +5,10 @@
 
 use crate::identity::{DeviceId, IdentityId};
 
+use super::caller::Caller;
 use super::checks::check_device_scope;
 use super::gate::Gate;
-use super::proof::{EdgeDevice, ModuleCaller, right};
+use super::proof::{Actor, EdgeDevice, ModuleCaller, right};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
@@ -48,6 +49,7 @@ impl Gate {
             hub: hub.name.clone(),
             device: device.clone(),
             generation: registered.generation,
+            caller: Caller::new(Actor::EdgeDevice(device.clone())),
         })
     }
 }

@@ -12,6 +12,8 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
+use super::caller::{Caller, Provenance};
+
 /// The rights that operations demand.
 pub mod right {
     use super::super::rights::Rights;
@@ -189,6 +191,7 @@ pub struct EdgeDevice {
     pub(super) hub: HubName,
     pub(super) device: DeviceId,
     pub(super) generation: GenerationId,
+    pub(super) caller: Caller,
 }
 
 impl EdgeDevice {
@@ -205,6 +208,11 @@ impl EdgeDevice {
     /// Tells the device from an earlier one of the same id.
     pub fn generation(&self) -> GenerationId {
         self.generation
+    }
+
+    /// The device as a caller.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 
@@ -225,6 +233,25 @@ impl<R: right::Right> ModuleCaller<R> {
             Self::EdgeDevice(edge) => edge.hub(),
         }
     }
+
+    /// Who, and from where.
+    pub fn caller(&self) -> &Caller {
+        match self {
+            Self::Service(proof) => proof.caller(),
+            Self::EdgeDevice(edge) => edge.caller(),
+        }
+    }
+
+    /// The same, of a request that came from there.
+    pub fn coming_from(self, provenance: Arc<Provenance>) -> Self {
+        match self {
+            Self::Service(proof) => Self::Service(proof.coming_from(provenance)),
+            Self::EdgeDevice(mut edge) => {
+                edge.caller = edge.caller.coming_from(provenance);
+                Self::EdgeDevice(edge)
+            }
+        }
+    }
 }
 
 impl<R: right::Right> From<Authorized<R>> for ModuleCaller<R> {
@@ -238,6 +265,8 @@ impl<R: right::Right> From<Authorized<R>> for ModuleCaller<R> {
 pub enum Actor {
     /// The holder of a policy's key.
     Policy(Arc<str>),
+    /// An edge device, about its own modules.
+    EdgeDevice(DeviceId),
     /// The operator of the server: its command line, its configuration, its start.
     Operator,
 }
@@ -246,6 +275,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(name) => write!(f, "policy '{name}'"),
+            Self::EdgeDevice(device) => write!(f, "edge device '{device}'"),
             Self::Operator => f.write_str("the operator"),
         }
     }
@@ -254,7 +284,7 @@ impl fmt::Display for Actor {
 /// Proof that a caller holds the right `R` in a hub.
 pub struct Authorized<R> {
     hub: HubName,
-    actor: Actor,
+    caller: Caller,
     right: PhantomData<fn() -> R>,
 }
 
@@ -262,7 +292,7 @@ impl<R: right::Right> Authorized<R> {
     pub(super) fn new(hub: HubName, actor: Actor) -> Self {
         Self {
             hub,
-            actor,
+            caller: Caller::new(actor),
             right: PhantomData,
         }
     }
@@ -276,14 +306,29 @@ impl<R> Authorized<R> {
 
     /// Who holds it.
     pub fn actor(&self) -> &Actor {
-        &self.actor
+        self.caller.actor()
+    }
+
+    /// Who holds it, and from where they called.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The same, of a request that came from there.
+    pub fn coming_from(mut self, provenance: Arc<Provenance>) -> Self {
+        self.caller = self.caller.coming_from(provenance);
+        self
     }
 }
 
 impl Authorized<right::RegistryWrite> {
     /// Whoever may write identities may read them.
     pub fn to_read(&self) -> Authorized<right::RegistryRead> {
-        Authorized::new(self.hub.clone(), self.actor.clone())
+        Authorized {
+            hub: self.hub.clone(),
+            caller: self.caller.clone(),
+            right: PhantomData,
+        }
     }
 }
 
@@ -291,7 +336,7 @@ impl<R> Clone for Authorized<R> {
     fn clone(&self) -> Self {
         Self {
             hub: self.hub.clone(),
-            actor: self.actor.clone(),
+            caller: self.caller.clone(),
             right: PhantomData,
         }
     }
@@ -299,7 +344,7 @@ impl<R> Clone for Authorized<R> {
 
 impl<R: right::Right> fmt::Debug for Authorized<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} by {}", R::NAME, self.hub, self.actor)
+        write!(f, "{} in {} by {}", R::NAME, self.hub, self.actor())
     }
 }
 

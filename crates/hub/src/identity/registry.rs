@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
+use crate::access::Caller;
 use crate::access::proof::{Authorized, right};
+use crate::audit::{self, Act, Entry, Subject};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -87,7 +89,7 @@ impl Registry {
             IfMatch::Absent => Demand::Create,
             demanded => Demand::Update(demanded),
         };
-        self.write(proof.hub(), id, draft, &demand).await
+        self.write(proof.hub(), proof.caller(), id, draft, &demand).await
     }
 
     /// Deletes a device.
@@ -103,16 +105,21 @@ impl Registry {
         if *if_match == IfMatch::Absent {
             return Err(Error::peer(Code::PreconditionFailed, "Etag missing"));
         }
-        self.remove(proof.hub(), id, if_match).await
+        self.remove(proof.hub(), proof.caller(), id, if_match).await
     }
 
-    /// A device.
+    /// A device, whose keys the caller will see: the audit trail tells of it.
     ///
     /// # Errors
     /// `DeviceNotFound`.
     pub async fn get(&self, proof: &Authorized<right::RegistryRead>, id: &DeviceId) -> Result<Device, Error> {
         let found = load(&*self.store, proof.hub(), id).await?;
-        found.map(|(device, _)| device).ok_or_else(|| not_found(id))
+        let device = found.map(|(device, _)| device).ok_or_else(|| not_found(id))?;
+        if device.authentication.has_keys() {
+            let entry = Entry::new(proof.caller(), Act::DeviceKeysRead, Subject::device(id));
+            self.note(proof.hub(), entry).await?;
+        }
+        Ok(device)
     }
 
     /// An identity of either kind, with its document's version; `None` when it is not registered.
@@ -141,7 +148,7 @@ impl Registry {
         Ok(self.store.scan(&range).await?.len())
     }
 
-    /// The first devices by id; a `top` outside 1 to the limit means the limit.
+    /// The first devices by id, whose keys the caller will see; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,
         proof: &Authorized<right::RegistryRead>,
@@ -162,7 +169,15 @@ impl Registry {
                 .map_err(|error| Error::bug(format!("a device is stored under a bad id: {error}")))?;
             stored::decode(&id, &document.body).map_err(Error::from)
         };
-        documents.iter().map(read).collect()
+        let devices: Vec<Device> = documents.iter().map(read).collect::<Result<_, Error>>()?;
+        let mut with_keys = devices.iter().filter(|device| device.authentication.has_keys());
+        if let Some(first) = with_keys.next() {
+            let entry = Entry::new(proof.caller(), Act::DevicesKeysRead, Subject::hub(proof.hub()));
+            let last = with_keys.clone().last().unwrap_or(first);
+            let words = format!("{} devices, {} to {}", with_keys.count() + 1, first.id, last.id);
+            self.note(proof.hub(), entry.saying(words)).await?;
+        }
+        Ok(devices)
     }
 
     /// How many devices there are.
@@ -173,6 +188,7 @@ impl Registry {
     pub(super) async fn write(
         &self,
         hub: &HubName,
+        caller: &Caller,
         id: &DeviceId,
         draft: &Draft,
         demand: &Demand,
@@ -194,7 +210,7 @@ impl Registry {
                 }
             };
             let batch = self.written(hub, found, &device).await?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller, batch).await? {
                 return Ok(device);
             }
         }
@@ -202,7 +218,13 @@ impl Registry {
     }
 
     /// Deletes a device and its modules, which companions hear of first.
-    pub(super) async fn remove(&self, hub: &HubName, id: &DeviceId, if_match: &IfMatch) -> Result<(), Error> {
+    pub(super) async fn remove(
+        &self,
+        hub: &HubName,
+        caller: &Caller,
+        id: &DeviceId,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let before = load(&*self.store, hub, id).await?.ok_or_else(|| not_found(id))?;
             if_match.check(before.0.etag)?;
@@ -211,7 +233,7 @@ impl Registry {
                 batch.change_module(hub, Some(module), None)?;
             }
             batch.change_device(hub, Some(before), None)?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller, batch).await? {
                 return Ok(());
             }
         }
@@ -299,6 +321,11 @@ impl Registry {
         batch.change_device(hub, found, Some(device.clone()))?;
         self.follow_edge(hub, &mut batch, device, modules)?;
         Ok(batch)
+    }
+
+    /// Adds an entry to the audit trail that goes with no change.
+    pub(super) async fn note(&self, hub: &HubName, entry: Entry<'_>) -> Result<(), Error> {
+        audit::note(&*self.store, &*self.clock, hub, entry).await
     }
 
     pub(super) fn contended(&self) -> Error {

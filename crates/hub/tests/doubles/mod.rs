@@ -74,6 +74,7 @@ impl MemoryStore {
         let race = self.races.lock().unwrap().pop_front();
         if let Some(race) = race {
             race(self);
+            self.check()?;
         }
         let mut contents = self.contents.lock().unwrap();
         for (index, write) in batch.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod audit;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Tell all that is known of a device, and why it is refused
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -91,6 +95,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),

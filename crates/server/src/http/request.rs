@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+    Authenticated, Authorized, Credential, ModuleCaller, Provenance, Reason, Refusal, Subject, Usage, right,
 };
 use hub::error::{Code, Error};
 use hub::hub::Hub;
@@ -27,8 +27,8 @@ use super::connection::Peer;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
-    upgrade,
+    audit, blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry,
+    twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -139,6 +139,9 @@ async fn dispatch(
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
         Route::Events => events::records(&call),
+        Route::Audit => audit::page(&call).await,
+        Route::ExportAudit => audit::export(&call).await,
+        Route::CheckAudit => audit::check(&call).await,
         Route::Monitor => events::monitor(&call),
     }
 }
@@ -180,7 +183,7 @@ impl Call {
         match gate.authorize_modules(self.token(), device, &self.path()).await {
             Ok(caller) => {
                 self.peer.note_known();
-                Ok(caller)
+                Ok(caller.coming_from(self.provenance()))
             }
             Err(refusal) => Err(self.refuse(&refusal)),
         }
@@ -223,7 +226,16 @@ impl Call {
     fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
         let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
         self.peer.note_known();
-        Ok(proof)
+        Ok(proof.coming_from(self.provenance()))
+    }
+
+    /// Where the request comes from, for the audit trail.
+    fn provenance(&self) -> Arc<Provenance> {
+        Arc::new(Provenance {
+            peer: self.peer.address,
+            protocol: "https",
+            tracking_id: self.tracking.id.as_str().into(),
+        })
     }
 
     fn token(&self) -> &str {

@@ -67,6 +67,12 @@ pub(crate) enum Route {
     AbandonFeedback(String),
     /// `GET /$ironhub/v1/status`
     Status,
+    /// `GET /$ironhub/v1/audit`
+    Audit,
+    /// `GET /$ironhub/v1/audit/export`
+    ExportAudit,
+    /// `GET /$ironhub/v1/audit/check`
+    CheckAudit,
     /// `GET /$ironhub/v1/events`
     Events,
     /// `GET /$ironhub/v1/monitor`
@@ -203,6 +209,9 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["audit"], "GET") => Ok(Self::Audit),
+            (["audit", "export"], "GET") => Ok(Self::ExportAudit),
+            (["audit", "check"], "GET") => Ok(Self::CheckAudit),
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
@@ -210,7 +219,8 @@ impl Route {
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
             (
-                ["status" | "events" | "monitor" | "consumer-groups"]
+                ["status" | "events" | "monitor" | "consumer-groups" | "audit"]
+                | ["audit", "export" | "check"]
                 | ["consumer-groups" | "commands" | "explain" | "watch", _]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
@@ -224,6 +234,9 @@ impl Route {
         !matches!(
             self,
             Self::Status
+                | Self::Audit
+                | Self::ExportAudit
+                | Self::CheckAudit
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups
