@@ -23,6 +23,7 @@ use hub::limits::{Fidelity, Limits};
 use hub::store::Store;
 use hub::telemetry::{EventEncoder, Message, Stamp};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::{Authorities, Trust};
 use hub::twins::Twins;
 
 const HOST: &str = "hub1.example.test";
@@ -81,7 +82,25 @@ async fn open(sqlite: &Arc<SqliteStore>) -> (Arc<Twins>, Vec<Arc<Authenticated>>
         events_entity: "hub1".into(),
         rules: Rules::default(),
     };
-    let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+    let authorities = Authorities::open(
+        profile.name.clone(),
+        store.clone(),
+        bus.clone(),
+        clock.clone(),
+        entropy.clone(),
+        limits.clone(),
+    );
+    let trust = Trust {
+        authorities: Arc::new(authorities.await.unwrap()),
+    };
+    let gate = Gate::new(
+        profile,
+        policies,
+        trust,
+        store.clone(),
+        clock.clone(),
+        limits.clone(),
+    );
     let registry = Registry::new(
         store.clone(),
         bus.clone(),

@@ -17,6 +17,7 @@ use crate::readers::{ConsumerGroups, ReaderSlots};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -50,6 +51,7 @@ pub struct Hub {
     name: HubName,
     hosts: Vec<HostName>,
     created: Timestamp,
+    trust: Trust,
     gate: Gate,
     telemetry: Telemetry,
     groups: ConsumerGroups,
@@ -73,6 +75,18 @@ impl Hub {
             Arc::clone(&seams.limits),
         )
         .await?;
+        let authorities = Authorities::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.entropy),
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        let trust = Trust {
+            authorities: Arc::new(authorities),
+        };
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -82,6 +96,7 @@ impl Hub {
         let gate = Gate::new(
             profile,
             Arc::new(policies),
+            trust.clone(),
             Arc::clone(&seams.store),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
@@ -102,6 +117,7 @@ impl Hub {
             name,
             hosts,
             created,
+            trust,
             gate,
             telemetry,
             groups,
@@ -132,6 +148,11 @@ impl Hub {
     /// Who may do what.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Its CA certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.trust.authorities
     }
 
     /// Device-to-cloud messages.

@@ -18,6 +18,7 @@ use hub::limits::{Fidelity, Limits};
 use hub::secret::SymmetricKey;
 use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::{Authorities, Trust};
 use hub::twins::Twins;
 
 pub(crate) mod events;
@@ -236,6 +237,7 @@ pub(crate) struct World {
     pub(crate) limits: Arc<Limits>,
     pub(crate) registry: Registry,
     pub(crate) twins: Twins,
+    pub(crate) trust: Trust,
     pub(crate) gate: Gate,
     pub(crate) write: hub::access::Authorized<right::RegistryWrite>,
     pub(crate) read: hub::access::Authorized<right::RegistryRead>,
@@ -268,7 +270,25 @@ impl World {
         store.apply(writes).await.unwrap();
         let policies = Policies::open(profile.name.clone(), store.clone(), bus.clone(), limits.clone());
         let policies = Arc::new(policies.await.unwrap());
-        let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+        let authorities = Authorities::open(
+            profile.name.clone(),
+            store.clone(),
+            bus.clone(),
+            clock.clone(),
+            entropy.clone(),
+            limits.clone(),
+        );
+        let trust = Trust {
+            authorities: Arc::new(authorities.await.unwrap()),
+        };
+        let gate = Gate::new(
+            profile,
+            policies,
+            trust.clone(),
+            store.clone(),
+            clock.clone(),
+            limits.clone(),
+        );
         let events = Events::new(Arc::new(events::TextEncoder), clock.clone(), entropy.clone());
         let twins = Twins::new(
             store.clone(),
@@ -287,6 +307,7 @@ impl World {
             limits,
             registry,
             twins,
+            trust,
             gate,
             write,
             read,
