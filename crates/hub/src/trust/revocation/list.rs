@@ -317,13 +317,12 @@ fn read_scope(value: &[u8]) -> Result<Scope, ListError> {
         let field = fields.element()?;
         let is_set = field.value != [0];
         match field.tag {
-            0xa0 => {}
             0x81 if is_set => scope = Scope::Users,
             0x82 if is_set => scope = Scope::Authorities,
             0x83 => return Err(ListError::Partial),
             0x84 if is_set => return Err(ListError::Indirect),
             0x85 if is_set => return Err(ListError::Partial),
-            0x81 | 0x82 | 0x84 | 0x85 => {}
+            0xa0 | 0x81 | 0x82 | 0x84 | 0x85 => {}
             _ => {
                 return Err(ListError::Malformed(
                     "its distribution point has an unknown field",

@@ -89,7 +89,7 @@ fn label(kind: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// SEQUENCE { SET { SEQUENCE { CN, UTF8String } } }
+    // SEQUENCE { SET { SEQUENCE { CN, UTF8String } } }
     fn name(value: &[u8]) -> Vec<u8> {
         let attribute = [
             &[0x06, 3, 0x55, 4, 3, 0x0c, u8::try_from(value.len()).unwrap()],
