@@ -17,6 +17,7 @@ use crate::readers::{ConsumerGroups, ReaderSlots};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::revocation::{Ports, Revocation};
 use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
@@ -75,18 +76,15 @@ impl Hub {
             Arc::clone(&seams.limits),
         )
         .await?;
-        let authorities = Authorities::open(
-            name.clone(),
-            Arc::clone(&seams.store),
-            Arc::clone(&seams.bus),
-            Arc::clone(&seams.clock),
-            Arc::clone(&seams.entropy),
-            Arc::clone(&seams.limits),
-        )
-        .await?;
-        let trust = Trust {
-            authorities: Arc::new(authorities),
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
         };
+        let trust = Trust::open(&name, ports).await?;
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -153,6 +151,11 @@ impl Hub {
     /// Its CA certificates.
     pub fn authorities(&self) -> &Authorities {
         &self.trust.authorities
+    }
+
+    /// Which certificates lost their trust.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.trust.revocation
     }
 
     /// Device-to-cloud messages.

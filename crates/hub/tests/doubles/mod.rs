@@ -13,12 +13,14 @@ use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::Entropy;
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::secret::SymmetricKey;
 use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
-use hub::trust::{Authorities, Trust};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 pub(crate) mod events;
@@ -286,17 +288,15 @@ impl World {
         store.apply(writes).await.unwrap();
         let policies = Policies::open(profile.name.clone(), store.clone(), bus.clone(), limits.clone());
         let policies = Arc::new(policies.await.unwrap());
-        let authorities = Authorities::open(
-            profile.name.clone(),
-            store.clone(),
-            bus.clone(),
-            clock.clone(),
-            entropy.clone(),
-            limits.clone(),
-        );
-        let trust = Trust {
-            authorities: Arc::new(authorities.await.unwrap()),
+        let ports = Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            fetch: Arc::new(NoFetch),
+            limits: limits.clone(),
         };
+        let trust = Trust::open(&profile.name, ports).await.unwrap();
         let gate = Gate::new(
             profile,
             policies,
