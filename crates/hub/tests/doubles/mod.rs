@@ -13,11 +13,14 @@ use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::Entropy;
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::secret::SymmetricKey;
 use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 pub(crate) mod events;
@@ -252,6 +255,7 @@ pub(crate) struct World {
     pub(crate) limits: Arc<Limits>,
     pub(crate) registry: Registry,
     pub(crate) twins: Twins,
+    pub(crate) trust: Trust,
     pub(crate) gate: Gate,
 }
 
@@ -282,7 +286,23 @@ impl World {
         store.apply(writes).await.unwrap();
         let policies = Policies::open(profile.name.clone(), store.clone(), bus.clone(), limits.clone());
         let policies = Arc::new(policies.await.unwrap());
-        let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+        let ports = Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            fetch: Arc::new(NoFetch),
+            limits: limits.clone(),
+        };
+        let trust = Trust::open(&profile.name, ports).await.unwrap();
+        let gate = Gate::new(
+            profile,
+            policies,
+            trust.clone(),
+            store.clone(),
+            clock.clone(),
+            limits.clone(),
+        );
         let events = Events::new(Arc::new(events::TextEncoder), clock.clone(), entropy.clone());
         let twins = Twins::new(
             store.clone(),
@@ -299,6 +319,7 @@ impl World {
             limits,
             registry,
             twins,
+            trust,
             gate,
         }
     }
