@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use doubles::modules::module_id;
 use doubles::{HOST, PRIMARY, SECONDARY, World, id, in_an_hour, key, put, sas_body};
-use hub::access::{Authorized, Provenance, right, sas};
+use hub::access::{Authorized, Provenance, operation, sas};
 use hub::audit::{Checker, Filter, Line, Trail};
 use hub::clock::Clock;
 use hub::identity::{BulkRequest, IfMatch};
@@ -31,7 +31,7 @@ fn trail(world: &World) -> Trail {
     Trail::new(world.store.clone(), world.clock.clone(), world.limits.clone())
 }
 
-fn owner(world: &World) -> Authorized<right::Management> {
+fn owner(world: &World) -> Authorized<operation::Management> {
     world.gate.authorize_operator()
 }
 
@@ -81,7 +81,7 @@ async fn every_change_of_an_identity_is_told_with_what_changed() {
     put(&world, "d1", ca, IfMatch::Any).await;
     world
         .registry
-        .delete(&world.write, &id("d1"), &IfMatch::Any)
+        .delete(&world.operator(), &id("d1"), &IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(
@@ -104,14 +104,16 @@ async fn who_called_and_from_where_is_told() {
         protocol: "https",
         tracking_id: "0123".into(),
     };
-    let proof = world.write.clone().coming_from(Arc::new(from));
+    let from = Arc::new(from);
+    let write = world.operator().coming_from(from.clone());
     let draft = world.draft(&sas_body("enabled"), "d1");
     world
         .registry
-        .put(&proof, &id("d1"), &draft, IfMatch::Absent)
+        .put(&write, &id("d1"), &draft, IfMatch::Absent)
         .await
         .unwrap();
-    world.registry.get(&proof.to_read(), &id("d1")).await.unwrap();
+    let read = world.operator().coming_from(from);
+    world.registry.get(&read, &id("d1")).await.unwrap();
     for entry in entries(&world, &Filter::default()).await {
         assert_eq!(entry["from"], "[2001:db8::1]:50000");
         assert_eq!(entry["protocol"], "https");
@@ -134,14 +136,14 @@ async fn keys_do_not_go_out_untold() {
     .await;
     put(&world, "d3", &sas_body("enabled"), IfMatch::Absent).await;
     let before = told(&world).await.len();
-    world.registry.get(&world.read, &id("d2")).await.unwrap();
+    world.registry.get(&world.operator(), &id("d2")).await.unwrap();
     assert_eq!(
         told(&world).await.len(),
         before,
         "a device without keys has nothing to tell of"
     );
-    world.registry.get(&world.read, &id("d1")).await.unwrap();
-    world.registry.list(&world.read, None).await.unwrap();
+    world.registry.get(&world.operator(), &id("d1")).await.unwrap();
+    world.registry.list(&world.operator(), None).await.unwrap();
     assert_eq!(
         told(&world).await[before..],
         [
@@ -154,7 +156,7 @@ async fn keys_do_not_go_out_untold() {
     world
         .store
         .race(move |_| writing_fails.fail(Some(StoreError::Full("no room".into()))));
-    assert!(world.registry.get(&world.read, &id("d1")).await.is_err());
+    assert!(world.registry.get(&world.operator(), &id("d1")).await.is_err());
 }
 
 #[tokio::test]
@@ -193,7 +195,10 @@ async fn bulk_tells_of_what_was_applied_and_of_nothing_else() {
     for _ in 0..2 {
         let request =
             BulkRequest::from_json(format!("[{}]", body.join(",")).as_bytes(), &world.limits).unwrap();
-        world.registry.bulk(&world.write, request, &world.twins).await;
+        world
+            .registry
+            .bulk(&world.operator(), request, &world.twins)
+            .await;
     }
     assert_eq!(told(&world).await.len(), 50);
     let report = trail(&world).check(&owner(&world), None).await.unwrap();
@@ -208,7 +213,7 @@ async fn filters_choose_and_pages_follow_each_other() {
         put(&world, &format!("d{n}"), &sas_body("enabled"), IfMatch::Absent).await;
         world.clock.advance(Duration::from_secs(1));
     }
-    world.registry.get(&world.read, &id("d7")).await.unwrap();
+    world.registry.get(&world.operator(), &id("d7")).await.unwrap();
     let count = async |filter: Filter| entries(&world, &filter).await.len();
     let text = |text: &str| Some(text.to_owned());
     let any = Filter::default;

@@ -6,7 +6,7 @@ use super::check::{Checker, Head, Report};
 use super::entry::{Entry, Stored, Subject};
 use super::line::Line;
 use super::{Act, entry};
-use crate::access::{Authorized, Caller, right};
+use crate::access::{Authorized, Caller, operation};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::limits::{Limit, Limits, UNLIMITED};
@@ -116,7 +116,7 @@ impl Trail {
     /// The newest entries that are wanted, older than `before`. A page may hold fewer than `max` and still not be the last.
     pub async fn page(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         filter: &Filter,
         before: Option<u64>,
         max: usize,
@@ -153,7 +153,7 @@ impl Trail {
     /// Entries in their order, behind `after`: at most a page, and none behind the last. One that cannot be read is only named.
     pub async fn lines(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         after: u64,
     ) -> Result<Vec<(u64, Option<Line>)>, Error> {
         let hub = proof.hub();
@@ -169,7 +169,7 @@ impl Trail {
     /// Checks the whole trail; `expected` is an entry that was seen earlier.
     pub async fn check(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         expected: Option<Head>,
     ) -> Result<Report, Error> {
         let hub = proof.hub();

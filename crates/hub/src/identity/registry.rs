@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::access::Caller;
-use crate::access::proof::{Authorized, right};
+use crate::access::proof::Authorized;
+use crate::access::{Caller, operation};
 use crate::audit::{self, Act, Entry, Subject};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
@@ -80,7 +80,7 @@ impl Registry {
     /// `DeviceAlreadyExists`, `DeviceNotFound`, `PreconditionFailed`, `InvalidDeviceScope`, `ArgumentInvalid`.
     pub async fn put(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteDevices>,
         id: &DeviceId,
         draft: &Draft,
         if_match: IfMatch,
@@ -98,7 +98,7 @@ impl Registry {
     /// `PreconditionFailed` also when no etag is demanded: a client must say which device it means, or `*`.
     pub async fn delete(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::DeleteDevices>,
         id: &DeviceId,
         if_match: &IfMatch,
     ) -> Result<(), Error> {
@@ -112,7 +112,11 @@ impl Registry {
     ///
     /// # Errors
     /// `DeviceNotFound`.
-    pub async fn get(&self, proof: &Authorized<right::RegistryRead>, id: &DeviceId) -> Result<Device, Error> {
+    pub async fn get(
+        &self,
+        proof: &Authorized<operation::ReadDevices>,
+        id: &DeviceId,
+    ) -> Result<Device, Error> {
         let found = load(&*self.store, proof.hub(), id).await?;
         let device = found.map(|(device, _)| device).ok_or_else(|| not_found(id))?;
         if device.authentication.has_keys() {
@@ -125,7 +129,7 @@ impl Registry {
     /// An identity of either kind, with its document's version; `None` when it is not registered.
     pub async fn find(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         id: &super::IdentityId,
     ) -> Result<Option<super::Found>, Error> {
         super::found::find(&*self.store, proof.hub(), id).await
@@ -134,7 +138,7 @@ impl Registry {
     /// How many modules a device has.
     pub async fn module_count(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         device: &DeviceId,
     ) -> Result<usize, Error> {
         let range = Range {
@@ -151,7 +155,7 @@ impl Registry {
     /// The first devices by id, whose keys the caller will see; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         top: Option<u64>,
     ) -> Result<Vec<Device>, Error> {
         let max = self.limits.get(Limit::ListDevicesMax);
@@ -173,7 +177,7 @@ impl Registry {
         let mut with_keys = devices.iter().filter(|device| device.authentication.has_keys());
         if let Some(first) = with_keys.next() {
             let entry = Entry::new(proof.caller(), Act::DevicesKeysRead, Subject::hub(proof.hub()));
-            let last = with_keys.clone().last().unwrap_or(first);
+            let last = with_keys.clone().next_back().unwrap_or(first);
             let words = format!("{} devices, {} to {}", with_keys.count() + 1, first.id, last.id);
             self.note(proof.hub(), entry.saying(words)).await?;
         }
@@ -181,7 +185,10 @@ impl Registry {
     }
 
     /// How many devices there are.
-    pub async fn statistics(&self, proof: &Authorized<right::RegistryRead>) -> Result<Statistics, Error> {
+    pub async fn statistics(
+        &self,
+        proof: &Authorized<operation::ReadStatistics>,
+    ) -> Result<Statistics, Error> {
         Ok(statistics::read(&*self.store, proof.hub()).await?)
     }
 

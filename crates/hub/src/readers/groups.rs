@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::access::{Authorized, Caller, right};
+use crate::access::{Authorized, Caller, operation};
 use crate::audit::{Act, Entry, Subject};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -148,7 +148,7 @@ impl ConsumerGroups {
     /// Creates a group; one that exists is left as it is. Says whether it is new.
     pub async fn create(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteConsumerGroups>,
         group: &GroupName,
     ) -> Result<bool, GroupError> {
         // Creations go one by one, so that the limit holds; they are rare.
@@ -176,7 +176,7 @@ impl ConsumerGroups {
     /// Deletes a group. Its readers go on until they detach.
     pub async fn delete(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteConsumerGroups>,
         group: &GroupName,
     ) -> Result<(), GroupError> {
         if group.is_default() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::access::Authorized;
-use hub::access::right::Management;
+use hub::access::operation::Management;
 use hub::audit::{Filter, Head, Line, Trail};
 use hub::clock::Timestamp;
 use hub::error::Error;
