@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::BoxFuture;
 use crate::tenancy::HubName;
 
+pub mod chain;
+
 /// What kind of document. The number is what is stored; it is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -124,6 +126,17 @@ pub enum Write {
         key: Key,
         /// What is added, may be negative.
         delta: i64,
+    },
+    /// Adds a document behind the last one of its collection and hub: numbered without gaps in the order of the commits, and
+    /// holding the hash of the one before ([`chain`]). Appends never conflict, however many batches hold one. A collection that is
+    /// appended to is written in no other way; its documents may be deleted from the first one on, never the last.
+    Append {
+        /// Kind of document.
+        collection: Collection,
+        /// The hub.
+        hub: HubName,
+        /// What is said; the document holds it behind the hash.
+        body: Bytes,
     },
     /// Changes nothing, but fails the batch when the condition does not hold.
     Check {
