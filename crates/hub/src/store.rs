@@ -48,6 +48,8 @@ pub enum Collection {
     Assignments = 15,
     /// The audit trail.
     Audit = 16,
+    /// Blocked certificates and CAs, revocation lists and how they are used.
+    Revocations = 17,
 }
 
 /// Where a document lies. Every key begins with its hub; ids sort bytewise.
