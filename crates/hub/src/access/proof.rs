@@ -12,6 +12,8 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
+use super::gate_certificates::Presented;
+
 /// The rights that operations demand.
 pub mod right {
     use super::super::rights::Rights;
@@ -80,6 +82,8 @@ pub(super) enum Basis {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A certificate.
+    Certificate(Arc<Presented>),
 }
 
 impl fmt::Debug for Basis {
@@ -87,6 +91,7 @@ impl fmt::Debug for Basis {
         match self {
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
+            Self::Certificate(_) => f.write_str("a certificate"),
         }
     }
 }
