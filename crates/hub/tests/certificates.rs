@@ -15,7 +15,7 @@ use std::time::Duration;
 use doubles::pki::{Ca, ca, ca_below, leaf, self_signed};
 use doubles::{DEVICE, World, device, id, policy_token, put, sas_body, world};
 use hub::access::{
-    Authenticated, Authorized, Credential, Explanation, Reason, Refusal, Step, Usage, right, sas,
+    Authenticated, Authorized, Credential, Explanation, Reason, Refusal, Step, Usage, operation, right, sas,
 };
 use hub::identity::{IdentityId, IfMatch, ModuleDraft, ModuleId};
 use hub::trust::Certificate;
@@ -159,7 +159,7 @@ async fn a_module_has_the_name_of_its_device_in_front_of_its_own() {
     world
         .registry
         .put_module(
-            &world.write.clone().into(),
+            &world.gate.authorize_operator().into(),
             &id("d"),
             &ModuleId::parse("m").unwrap(),
             &draft,
@@ -290,7 +290,7 @@ async fn connections_lose_their_ground() {
     assert_eq!(reason(world.gate.recheck(&proof).await), None);
     world
         .registry
-        .delete(&world.write, &id("d"), &IfMatch::Any)
+        .delete(&world.gate.authorize_operator(), &id("d"), &IfMatch::Any)
         .await
         .unwrap();
     put(&world, "d", CA_BODY, IfMatch::Absent).await;
@@ -363,7 +363,7 @@ async fn a_decision_is_explained_by_the_steps_that_it_took() {
     assert!(!shown.contains(policy.primary.expose()), "no key is told");
     let service = world
         .gate
-        .explain_service::<right::ServiceConnect>(&token, "twins/d");
+        .explain_service::<operation::ReadTwins>(&token, "twins/d");
     assert_eq!(service.decision.unwrap_err().reason, Reason::RightMissing);
     assert_eq!(service.passed.len(), 4);
 }

@@ -19,11 +19,12 @@ use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
 
-use super::checks::{Passed, check_device_scope, check_right, is_bearer, scope_mismatch};
+use super::checks::{Passed, check_device_scope, check_operation, is_bearer, scope_mismatch};
 use super::credential::{Credential, Secretive};
+use super::operation::Operation;
 use super::policies::Policies;
 use super::profile::HubProfile;
-use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis, right};
+use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis};
 use super::refusal::{Reason, Refusal, Step, Subject};
 use super::sas::Token;
 use super::scope::{Ids, Resource};
@@ -192,28 +193,24 @@ impl Gate {
         proof.expires.map(|expires| expires.plus(grace))
     }
 
-    /// Whether a token of the service side gives the right `R` for a path, percent-decoded once.
-    pub fn authorize_service<R: right::Right>(
-        &self,
-        token: &str,
-        path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
+    pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
         self.decide_service(token, path, &mut Trail::silent())
     }
 
     /// The same decision with all its steps.
-    pub fn explain_service<R: right::Right>(&self, token: &str, path: &str) -> Explanation<Authorized<R>> {
+    pub fn explain_service<O: Operation>(&self, token: &str, path: &str) -> Explanation<Authorized<O>> {
         let mut trail = Trail::kept();
         let decision = self.decide_service(token, path, &mut trail);
         Explanation::new(trail, decision)
     }
 
-    fn decide_service<R: right::Right>(
+    fn decide_service<O: Operation>(
         &self,
         token: &str,
         path: &str,
         trail: &mut Trail,
-    ) -> Result<Authorized<R>, Refusal> {
+    ) -> Result<Authorized<O>, Refusal> {
         let hub = self.profile();
         let token = self.service_token(token)?;
         let name = token.policy().unwrap_or_default();
@@ -233,15 +230,15 @@ impl Gate {
         trail.passed(Step::Scope, "Does the token cover what is asked for?", || {
             (resource.to_string(), passed.scope.to_string())
         });
-        check_right::<R>(name, passed.rights)?;
+        check_operation::<O>(name, passed.rights)?;
         trail.passed(Step::Right, "Does the policy hold the right?", || {
-            (R::NAME.to_owned(), passed.rights.to_string())
+            (O::DEFINITION.policies_text(), passed.rights.to_string())
         });
         Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
     }
 
-    /// The right `R` for the operator of this server: its command line, its configuration, its start. Never for a peer.
-    pub fn authorize_operator<R: right::Right>(&self) -> Authorized<R> {
+    /// The operation `O` for the operator of this server: its command line, its configuration, its start. Never for a peer.
+    pub fn authorize_operator<O: Operation>(&self) -> Authorized<O> {
         Authorized::new(self.profile().name.clone(), Actor::Operator)
     }
 

@@ -45,7 +45,8 @@ impl Gate {
             };
             return Err(Refusal::of(identity, reason));
         };
-        let leaf = Certificate::parse(leaf).map_err(|error| refusal_of(identity, Flaw::malformed(&error)))?;
+        let leaf =
+            Certificate::parse(leaf).map_err(|error| refusal_of(identity, &Flaw::malformed(&error)))?;
         let path = match &registered.authentication {
             Authentication::SelfSigned { primary, secondary } => {
                 check_thumbprint(identity, &leaf, [primary, secondary], trail)?;
@@ -84,7 +85,7 @@ impl Gate {
         registered: &Registered,
         presented: &Presented,
     ) -> Result<(), Refusal> {
-        let malformed = |error| refusal_of(identity, Flaw::malformed(&error));
+        let malformed = |error| refusal_of(identity, &Flaw::malformed(&error));
         match &registered.authentication {
             Authentication::SelfSigned { primary, secondary } => {
                 let leaf = presented.path.first().map_or(&[][..], Vec::as_slice);
@@ -115,7 +116,7 @@ impl Gate {
         trail: &mut Trail,
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
-        chain::check_validity(leaf, now).map_err(|flaw| refusal_of(identity, flaw))?;
+        chain::check_validity(leaf, now).map_err(|flaw| refusal_of(identity, &flaw))?;
         trail.passed(Step::Certificate, "Is the certificate valid now?", || {
             let found = format!("valid from {} to {}", leaf.not_before(), leaf.not_after());
             (format!("validity at {now}"), found)
@@ -133,7 +134,7 @@ impl Gate {
     ) -> Result<Vec<Vec<u8>>, Refusal> {
         let held = self.trust.authorities.held();
         let path = chain::build(leaf, others, &held, self.clock.now())
-            .map_err(|flaw| refusal_of(identity, *flaw))?;
+            .map_err(|flaw| refusal_of(identity, &flaw))?;
         trail.passed(
             Step::Certificate,
             "Does the chain hold up to a verified CA of the hub?",
@@ -214,7 +215,7 @@ fn check_thumbprint(
     Ok(())
 }
 
-fn refusal_of(identity: &IdentityId, flaw: Flaw) -> Refusal {
+fn refusal_of(identity: &IdentityId, flaw: &Flaw) -> Refusal {
     let reason = match flaw.kind {
         Kind::Malformed => Reason::CertificateMalformed,
         Kind::IssuerUnknown => Reason::IssuerUnknown,

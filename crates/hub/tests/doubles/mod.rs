@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
-use hub::access::{Gate, HubProfile, Policies, Rules, right, sas};
+use hub::access::{Authorized, Gate, HubProfile, Operation, Policies, Rules, sas};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::Entropy;
@@ -258,8 +258,6 @@ pub(crate) struct World {
     pub(crate) twins: Twins,
     pub(crate) trust: Trust,
     pub(crate) gate: Gate,
-    pub(crate) write: hub::access::Authorized<right::RegistryWrite>,
-    pub(crate) read: hub::access::Authorized<right::RegistryRead>,
 }
 
 pub(crate) const HOST: &str = "hub1.example.test";
@@ -315,8 +313,6 @@ impl World {
             Arc::new(events),
         );
         let registry = Registry::new(store.clone(), bus.clone(), clock.clone(), entropy, limits.clone());
-        let write = gate.authorize_operator();
-        let read = gate.authorize_operator();
         Self {
             store,
             bus,
@@ -326,9 +322,12 @@ impl World {
             twins,
             trust,
             gate,
-            write,
-            read,
         }
+    }
+
+    /// Leave for anything.
+    pub(crate) fn operator<O: Operation>(&self) -> Authorized<O> {
+        self.gate.authorize_operator()
     }
 
     pub(crate) fn draft(&self, json: &str, name: &str) -> Draft {
@@ -360,7 +359,7 @@ pub(crate) async fn put(world: &World, name: &str, body: &str, if_match: IfMatch
     let draft = world.draft(body, name);
     world
         .registry
-        .put(&world.write, &id(name), &draft, if_match)
+        .put(&world.operator(), &id(name), &draft, if_match)
         .await
         .unwrap();
 }

@@ -37,12 +37,13 @@ pub(crate) struct Path {
 impl Path {
     /// The subjects from the leaf to the anchor, for people.
     pub(crate) fn shown(&self) -> String {
-        let mut shown = String::new();
-        for certificate in &self.sent {
-            shown.push_str(&format!("'{}' <- ", certificate.subject()));
-        }
-        shown.push_str(&format!("CA certificate '{}'", self.anchor.name()));
-        shown
+        let subjects = self
+            .sent
+            .iter()
+            .map(|certificate| format!("'{}'", certificate.subject()));
+        let anchor = format!("CA certificate '{}'", self.anchor.name());
+        let all: Vec<String> = subjects.chain(std::iter::once(anchor)).collect();
+        all.join(" <- ")
     }
 }
 
