@@ -13,6 +13,7 @@ use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
 use super::caller::{Caller, Provenance};
+use super::gate_certificates::Presented;
 use super::operation::Operation;
 
 /// On what ground an identity was authenticated or a caller authorised.
@@ -27,6 +28,8 @@ pub(super) enum Basis {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A certificate.
+    Certificate(Arc<Presented>),
 }
 
 impl fmt::Debug for Basis {
@@ -34,6 +37,7 @@ impl fmt::Debug for Basis {
         match self {
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
+            Self::Certificate(_) => f.write_str("a certificate"),
         }
     }
 }
