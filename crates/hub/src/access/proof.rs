@@ -3,6 +3,7 @@
 //! [`Authenticated`] says which identity a connection speaks for, and remembers on what ground, so that the ground can be
 //! checked again while the connection is open. [`Authorized`] says that a caller holds a right in one hub.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use crate::clock::Timestamp;
 use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
+
+use super::admission::Admitted;
 
 /// The rights that operations demand.
 pub mod right {
@@ -121,7 +124,7 @@ pub struct AuthMethod {
 }
 
 impl AuthMethod {
-    /// The value of `iothub-connection-auth-method`.
+    /// The value of `iothub-connection-auth-method` of a connection that no network rule let in.
     pub const fn json(self) -> &'static str {
         macro_rules! method {
             ($scope:literal, $kind:literal) => {
@@ -154,9 +157,30 @@ pub struct Authenticated {
     pub(super) method: AuthMethod,
     pub(super) expires: Option<Timestamp>,
     pub(super) basis: Basis,
+    /// From where, once the connection has said so.
+    pub(super) admitted: Option<Admitted>,
 }
 
 impl Authenticated {
+    /// With the admission of the connection's address, which [`super::Gate::recheck`] then asks about too.
+    pub fn admitted(mut self, admitted: Admitted) -> Self {
+        self.admitted = Some(admitted);
+        self
+    }
+
+    /// The value of `iothub-connection-auth-method` (device-mqtt-https.md 2.5), with the network rule that let the connection in.
+    pub fn auth_method_json(&self) -> Cow<'static, str> {
+        let plain = self.method.json();
+        let Some(rule) = self.admitted.as_ref().and_then(Admitted::rule) else {
+            return Cow::Borrowed(plain);
+        };
+        let name = serde_json::Value::from(rule).to_string();
+        match plain.strip_suffix("null}") {
+            Some(start) => Cow::Owned(format!("{start}{name}}}")),
+            None => Cow::Borrowed(plain),
+        }
+    }
+
     /// The hub.
     pub fn hub(&self) -> &HubName {
         &self.hub

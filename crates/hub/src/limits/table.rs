@@ -204,6 +204,10 @@ limits! {
     ServicePoliciesMax "service_policies_max" Count 10, None,
         "Shared access policies of a hub that hold the right `ServiceConnect`.";
 
+    // Network.
+    NetworkRulesMax "network_rules_max" Count 100, None,
+        "Network rules of a hub.";
+
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";
