@@ -19,6 +19,7 @@ use crate::settings::{Current, HubSettings, Settings};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::revocation::{Ports, Revocation};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -54,6 +55,7 @@ pub struct Hub {
     created: Timestamp,
     gate: Gate,
     settings: HubSettings,
+    revocation: Arc<Revocation>,
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
@@ -98,6 +100,15 @@ impl Hub {
         )
         .await?;
         settings.put_in_force(&gate);
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let revocation = Arc::new(Revocation::open(name.clone(), ports).await?);
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -116,6 +127,7 @@ impl Hub {
             created,
             gate,
             settings,
+            revocation,
             telemetry,
             groups,
             readers,
@@ -160,6 +172,11 @@ impl Hub {
         if_match: &IfMatch,
     ) -> Result<Arc<Current>, Error> {
         self.settings.update(proof, &self.gate, change, if_match).await
+    }
+
+    /// Which certificates lost their trust.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.revocation
     }
 
     /// Device-to-cloud messages.

@@ -31,6 +31,7 @@ pub mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod tenancy;
+pub mod trust;
 pub mod twins;
 
 /// A boxed future, for the traits that are held as `Arc<dyn ..>`.

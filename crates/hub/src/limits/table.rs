@@ -208,6 +208,16 @@ limits! {
     NetworkRulesMax "network_rules_max" Count 100, None,
         "Network rules of a hub.";
 
+    // Revocation.
+    RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,
+        "Entries of the block list of a hub.";
+    RevocationListsMax "revocation_lists_max" Count 64, None,
+        "Revocation lists of a hub.";
+    RevocationListBytesMax "revocation_list_bytes_max" Bytes 67_108_864, None,
+        "Bytes of one revocation list.";
+    RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
+        "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
+
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";

@@ -39,7 +39,7 @@ pub(crate) struct ListArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArguments {
-    /// `any`, an address, or a range as 10.0.0.0/8 or 2001:db8::/32
+    /// `any`, an address, or a range as `10.0.0.0/8` or `2001:db8::/32`
     source: Source,
     /// Name of the rule; made of action and addresses if none is given
     #[arg(long)]

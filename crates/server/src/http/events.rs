@@ -55,11 +55,11 @@ pub(super) fn records(call: &Call) -> Result<Reply, Error> {
     let last = recent.last().map(|record| record.number);
     let recent = stream::iter(recent.into_iter().map(|record| line(&*record)));
     if call.query("follow").as_deref() == Some("true") {
-        let lost = call.ground_lost::<RegistryRead>();
+        let end = call.ground_lost::<RegistryRead>();
         Ok(lines(
             recent
                 .chain(follow(followed, filter, last))
-                .take_until(Box::pin(lost)),
+                .take_until(Box::pin(end)),
         ))
     } else {
         Ok(lines(recent))

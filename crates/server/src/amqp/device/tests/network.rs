@@ -39,10 +39,10 @@ async fn each_link_is_judged_by_its_endpoint() {
     let bench = Bench::new().await;
     let mut client = bench.connect(&["d"]).await;
     assert_eq!(client.put(HOST, &bench.policy_token("service")).await, 200);
-    for (endpoint, denied) in [
-        ("device", DEVICE_NODE),
-        ("service", "/messages/devicebound"),
-        ("reader", READER_NODE),
+    for (endpoint, handle, denied) in [
+        ("device", 3, DEVICE_NODE),
+        ("service", 4, "/messages/devicebound"),
+        ("reader", 5, READER_NODE),
     ] {
         bench.set_network(&denying(&format!("\"{endpoint}\""))).await;
         let role = if endpoint == "reader" {
@@ -50,11 +50,11 @@ async fn each_link_is_judged_by_its_endpoint() {
         } else {
             Role::Sender
         };
-        client.attach(0, role, endpoint, 3, denied).await;
-        assert_eq!(client.line().await, "refused 0/3", "{endpoint}");
+        client.attach(0, role, endpoint, handle, denied).await;
+        assert_eq!(client.line().await, format!("refused 0/{handle}"), "{endpoint}");
         assert_eq!(
             client.line().await,
-            "detached 0/3 amqp:unauthorized-access",
+            format!("detached 0/{handle} amqp:unauthorized-access"),
             "{endpoint}"
         );
         let record = bench.app.records.recent(&Filter::default(), 1).remove(0);
@@ -64,7 +64,14 @@ async fn each_link_is_judged_by_its_endpoint() {
         );
         let found = record.outcome.found.clone().unwrap();
         assert_eq!(found, format!("192.0.2.1 at the {endpoint} endpoint"));
-        assert!(record.outcome.expected.as_ref().unwrap().contains("the rule bad denies"));
+        assert!(
+            record
+                .outcome
+                .expected
+                .as_ref()
+                .unwrap()
+                .contains("the rule bad denies")
+        );
     }
 }
 
