@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Authorized, Gate, HubProfile, Policies, Rules, right};
+use crate::access::{Authorized, Gate, HubProfile, Policies, Rules, operation};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -20,6 +20,7 @@ use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
 use crate::trust::revocation::{Ports, Revocation};
+use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -53,9 +54,9 @@ pub struct Hub {
     name: HubName,
     hosts: Vec<HostName>,
     created: Timestamp,
+    trust: Trust,
     gate: Gate,
     settings: HubSettings,
-    revocation: Arc<Revocation>,
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
@@ -78,6 +79,15 @@ impl Hub {
             Arc::clone(&seams.limits),
         )
         .await?;
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let trust = Trust::open(&name, ports).await?;
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -87,6 +97,7 @@ impl Hub {
         let gate = Gate::new(
             profile,
             Arc::new(policies),
+            trust.clone(),
             Arc::clone(&seams.store),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
@@ -100,15 +111,6 @@ impl Hub {
         )
         .await?;
         settings.put_in_force(&gate);
-        let ports = Ports {
-            store: Arc::clone(&seams.store),
-            bus: Arc::clone(&seams.bus),
-            clock: Arc::clone(&seams.clock),
-            entropy: Arc::clone(&seams.entropy),
-            fetch: Arc::clone(&seams.fetch),
-            limits: Arc::clone(&seams.limits),
-        };
-        let revocation = Arc::new(Revocation::open(name.clone(), ports).await?);
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -125,9 +127,9 @@ impl Hub {
             name,
             hosts,
             created,
+            trust,
             gate,
             settings,
-            revocation,
             telemetry,
             groups,
             readers,
@@ -167,16 +169,21 @@ impl Hub {
     /// Changes the settings: durable first, then in force ([`HubSettings::update`]).
     pub async fn update_settings(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         change: impl FnOnce(Settings) -> Result<Settings, Error>,
         if_match: &IfMatch,
     ) -> Result<Arc<Current>, Error> {
         self.settings.update(proof, &self.gate, change, if_match).await
     }
 
+    /// Its CA certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.trust.authorities
+    }
+
     /// Which certificates lost their trust.
     pub fn revocation(&self) -> &Arc<Revocation> {
-        &self.revocation
+        &self.trust.revocation
     }
 
     /// Device-to-cloud messages.

@@ -12,7 +12,7 @@ mod doubles;
 use std::sync::Arc;
 
 use doubles::{CountingEntropy, DEVICE, PRIMARY, World, device, in_an_hour, key, policy_token, world};
-use hub::access::{Authorized, Credential, Reason, Usage, right, sas};
+use hub::access::{Authorized, Credential, Reason, Usage, operation, sas};
 use hub::error::Code;
 use hub::identity::IfMatch;
 use hub::limits::Limit;
@@ -32,7 +32,7 @@ async fn open(world: &World) -> Result<HubSettings, hub::error::Error> {
     .await
 }
 
-fn management(world: &World) -> Authorized<right::Management> {
+fn management(world: &World) -> Authorized<operation::Management> {
     world.gate.authorize_operator()
 }
 
@@ -84,7 +84,7 @@ async fn switches_take_hold_at_once_and_survive_a_restart() {
     let read = || {
         world
             .gate
-            .authorize_service::<right::RegistryRead>(&owner, "devices/d")
+            .authorize_service::<operation::ReadDevices>(&owner, "devices/d")
             .err()
     };
     assert!(read().is_none());

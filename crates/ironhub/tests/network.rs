@@ -12,13 +12,14 @@ mod device;
 mod subject;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mqtt::packet::{Connect, Packet};
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -96,8 +97,8 @@ fn newest_refusal(server: &Dev) -> Value {
     let records = records
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let denied = records.filter(|record| record["reason"] == "network_denied");
-    denied.last().expect("a record of the refusal")
+    let mut denied = records.filter(|record| record["reason"] == "network_denied");
+    denied.next_back().expect("a record of the refusal")
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::access::{Authorized, Gate, right};
+use crate::access::{Authorized, Gate, operation};
 use crate::bus::{Bus, Mail};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
@@ -91,7 +91,7 @@ impl HubSettings {
     /// would be more network rules than may be.
     pub async fn update(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         gate: &Gate,
         change: impl FnOnce(Settings) -> Result<Settings, Error>,
         if_match: &IfMatch,

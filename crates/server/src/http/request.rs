@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
 };
 use hub::error::{Code, Error};
 use hub::hub::Hub;
@@ -27,6 +27,7 @@ use crate::tracking::Tracking;
 use crate::websocket::Endpoint as WebSocketEndpoint;
 
 use super::connection::Peer;
+use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
@@ -63,6 +64,8 @@ pub(super) struct Call {
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
+    // What the route asks of its caller.
+    demand: Demand,
 }
 
 /// Answers a request; never fails.
@@ -120,6 +123,7 @@ async fn dispatch(
         peer,
         head,
         body: Some(body),
+        demand: route.demand(),
     };
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
@@ -184,16 +188,18 @@ fn check_api_version(head: &Parts) -> Result<(), Error> {
 }
 
 impl Call {
-    /// Demands the right `R`. Refusals leave a record, the peer learns only that it is not authorised.
-    pub(super) fn authorize<R: right::Right>(&self) -> Result<Authorized<R>, Error> {
+    /// Demands that the caller may do the operation `O`. Refusals leave a record, the peer learns only that it is not authorised.
+    pub(super) fn authorize<O: Operation>(&self) -> Result<Authorized<O>, Error> {
+        self.check_demand::<O>()?;
         self.try_authorize().map_err(|refusal| self.refuse(&refusal))
     }
 
-    /// Demands the right `R`, or that the caller is the edge device whose modules are asked for.
-    pub(super) async fn authorize_modules<R: right::Right>(
+    /// Demands that the caller may do the operation `O`, or is the edge device whose modules are asked for.
+    pub(super) async fn authorize_modules<O: Operation>(
         &self,
         device: &DeviceId,
-    ) -> Result<ModuleCaller<R>, Error> {
+    ) -> Result<ModuleCaller<O>, Error> {
+        self.check_demand::<O>()?;
         let gate = self.hub.gate();
         let decision = gate.authorize_modules(self.token(), device, &self.path()).await;
         let caller = decision.map_err(|refusal| self.refuse(&refusal))?;
@@ -246,9 +252,9 @@ impl Call {
         self.peer.address.ip()
     }
 
-    /// Resolves when a stream that the right `R` opened has lost its ground: the policy or its key is gone, or the address is denied
+    /// Resolves when a stream that was opened for the operation `O` has lost its ground: the policy or its key is gone, or the address is denied
     /// now. The expiry of its token does not end a stream.
-    pub(super) fn ground_lost<R: right::Right>(&self) -> impl Future<Output = ()> + Send + use<R> {
+    pub(super) fn ground_lost<O: Operation>(&self) -> impl Future<Output = ()> + Send + use<O> {
         let (app, hub, admitted) = (
             Arc::clone(&self.app),
             Arc::clone(&self.hub),
@@ -261,7 +267,7 @@ impl Call {
                 let gate = hub.gate();
                 let refusal = match gate.admit(admitted.endpoint(), admitted.address()) {
                     Err(refusal) => refusal,
-                    Ok(_) => match gate.authorize_service::<R>(&token, &path) {
+                    Ok(_) => match gate.authorize_service::<O>(&token, &path) {
                         Err(refusal) if refusal.reason != Reason::TokenExpired => refusal,
                         _ => continue,
                     },
@@ -273,7 +279,18 @@ impl Call {
         }
     }
 
-    fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
+    /// The table of demands is what the documentation is made from: nothing else is asked of a caller.
+    fn check_demand<O: Operation>(&self) -> Result<(), Error> {
+        if self.demand.is_for::<O>() {
+            return Ok(());
+        }
+        Err(Error::bug(format!(
+            "the route asks for {}, which its row in the table of demands does not say",
+            O::DEFINITION.name
+        )))
+    }
+
+    fn try_authorize<O: Operation>(&self) -> Result<Authorized<O>, Refusal> {
         let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
         self.peer.note_known();
         Ok(proof)
@@ -302,8 +319,8 @@ impl Call {
         refusal.to_peer()
     }
 
-    /// The right `R` if the caller has it, for what is shown beside what it asked for: its absence refuses nothing.
-    pub(super) fn holds<R: right::Right>(&self) -> Option<Authorized<R>> {
+    /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.
+    pub(super) fn holds<O: Operation>(&self) -> Option<Authorized<O>> {
         self.try_authorize().ok()
     }
 

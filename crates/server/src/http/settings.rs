@@ -1,6 +1,6 @@
 //! The settings of the hub as their owner reads and changes them (`ironhub hub`, `ironhub network`).
 
-use hub::access::right::Management;
+use hub::access::operation::{Management, ReadHub};
 use hub::error::{Code, Error};
 use hub::identity::IfMatch;
 use hub::network::{Action, Endpoint};
@@ -20,7 +20,7 @@ struct Form<'a> {
 }
 
 pub(super) fn get(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<Management>()?;
+    call.authorize::<ReadHub>()?;
     settings_reply(&call.hub.settings().current())
 }
 
