@@ -407,7 +407,10 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-fn any_rules() -> impl Strategy<Value = Vec<(bool, u8, Option<(IpAddr, u8)>)>> {
+/// Whether it allows, the bits of its endpoints, and its addresses.
+type Drawn = (bool, u8, Option<(IpAddr, u8)>);
+
+fn any_rules() -> impl Strategy<Value = Vec<Drawn>> {
     let prefix = prop_oneof![Just(0_u8), Just(1), 28..=32_u8, 95..=128_u8];
     let source = proptest::option::weighted(0.9, (addresses(), prefix));
     proptest::collection::vec((any::<bool>(), 1..=7_u8, source), 0..8)
