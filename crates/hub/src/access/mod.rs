@@ -8,6 +8,7 @@ mod admission;
 mod checks;
 mod credential;
 mod gate;
+mod gate_certificates;
 mod gate_edge;
 mod gate_grants;
 mod grant;
@@ -21,6 +22,7 @@ mod refusal;
 mod rights;
 pub mod sas;
 mod scope;
+mod trail;
 
 pub use admission::Admitted;
 pub use credential::Credential;
@@ -42,3 +44,4 @@ pub mod right {
 pub use refusal::{Reason, Refusal, Step, Subject};
 pub use rights::Rights;
 pub use scope::{Resource, Scope};
+pub use trail::{Explanation, PassedStep};

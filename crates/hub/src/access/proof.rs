@@ -14,6 +14,7 @@ use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
 use super::admission::Admitted;
+use super::gate_certificates::Presented;
 use super::operation::Operation;
 
 /// On what ground an identity was authenticated or a caller authorised.
@@ -28,6 +29,8 @@ pub(super) enum Basis {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A certificate.
+    Certificate(Arc<Presented>),
 }
 
 impl fmt::Debug for Basis {
@@ -35,6 +38,7 @@ impl fmt::Debug for Basis {
         match self {
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
+            Self::Certificate(_) => f.write_str("a certificate"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hub::access::{Authenticated, Credential, Gate, Grant, Refusal, Subject, Usage};
+use hub::access::{AuthKind, Authenticated, Credential, Gate, Grant, Refusal, Subject, Usage};
 use hub::identity::IdentityId;
 use hub::network::Endpoint;
 
@@ -72,5 +72,21 @@ impl Credentials {
         let credential = Credential::none().with_certificates(&self.certificates);
         gate.authenticate_device(identity, &credential, Usage::Connection)
             .await
+    }
+
+    /// Proves a device once more that is there already. What stands on the certificate of the handshake is asked whether it still
+    /// does: the certificate itself is not looked at anew, so one that expired meanwhile keeps its connection.
+    pub(super) async fn prove_again(
+        &self,
+        gate: &Gate,
+        identity: &IdentityId,
+        present: Option<&Authenticated>,
+    ) -> Result<Authenticated, Refusal> {
+        match present {
+            Some(proof) if self.grants.is_empty() && proof.method().kind == AuthKind::X509 => {
+                gate.recheck(proof).await.map(|()| proof.clone())
+            }
+            _ => self.prove(gate, identity).await,
+        }
     }
 }
