@@ -5,6 +5,7 @@
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
 mod caller;
+mod admission;
 mod checks;
 mod credential;
 mod gate;
@@ -25,6 +26,7 @@ mod scope;
 mod trail;
 
 pub use caller::{Caller, Provenance};
+pub use admission::Admitted;
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};
