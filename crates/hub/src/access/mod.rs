@@ -4,8 +4,8 @@
 //! and that cannot be made elsewhere, or with a [`Refusal`] that says to the operator what was expected and what came.
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
-mod caller;
 mod admission;
+mod caller;
 mod checks;
 mod credential;
 mod gate;
@@ -25,8 +25,8 @@ pub mod sas;
 mod scope;
 mod trail;
 
-pub use caller::{Caller, Provenance};
 pub use admission::Admitted;
+pub use caller::{Caller, Provenance};
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};

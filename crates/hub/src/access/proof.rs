@@ -13,8 +13,8 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
-use super::caller::{Caller, Provenance};
 use super::admission::Admitted;
+use super::caller::{Caller, Provenance};
 use super::gate_certificates::Presented;
 use super::operation::Operation;
 

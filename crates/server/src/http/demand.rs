@@ -60,7 +60,9 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::PatchSettings | Self::Audit | Self::ExportAudit | Self::CheckAudit => operation::<Management>(),
+            Self::PatchSettings | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
+                operation::<Management>()
+            }
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Provenance, Reason, Refusal, Subject,
-    Usage,
+    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Provenance, Reason, Refusal,
+    Subject, Usage,
 };
 use hub::error::{Code, Error};
 use hub::hub::Hub;

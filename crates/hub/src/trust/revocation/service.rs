@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::{Authorized, right};
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -122,7 +123,10 @@ impl Revocation {
             body: block.encode()?.into(),
             expect: Expect::Any,
         };
-        self.apply(write).await?;
+        let subject = Subject::new("revocation", &block.target.id());
+        let entry = Entry::new(proof.caller(), Act::RevocationAdd, subject);
+        let entry = entry.saying(&block.name).saying(block.reason.to_string());
+        self.apply(write, entry).await?;
         let mut changed = Held::clone(&held);
         let block = changed.blocks.insert(block);
         self.install(changed);
@@ -148,7 +152,9 @@ impl Revocation {
             key: self.key(&target.id()),
             expect: Expect::Any,
         };
-        self.apply(write).await?;
+        let subject = Subject::new("revocation", &target.id());
+        let entry = Entry::new(proof.caller(), Act::RevocationRemove, subject);
+        self.apply(write, entry).await?;
         self.install(changed);
         tracing::info!(hub = %self.hub, entry = target.id(), by = %proof.actor(), "no longer blocked");
         Ok(())
@@ -189,8 +195,9 @@ impl Revocation {
         Key::new(Collection::Revocations, &self.hub, id)
     }
 
-    pub(super) async fn apply(&self, write: Write) -> Result<(), Error> {
-        let applied = self.ports.store.apply(vec![write]).await;
+    pub(super) async fn apply(&self, write: Write, entry: Entry<'_>) -> Result<(), Error> {
+        let entry = entry.write(&self.hub, self.ports.clock.now())?;
+        let applied = self.ports.store.apply(vec![write, entry]).await;
         applied.map(|_| ()).map_err(|error| match error {
             ApplyError::Conflict { .. } => Error::bug("a write without condition met a conflict"),
             ApplyError::Store(error) => error.into(),
