@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) files: Arc<Files>,
     pub(crate) records: Arc<Records>,
     pub(crate) trail: Arc<Trail>,
+    /// One survey at a time: each reads every identity.
+    pub(crate) surveying: tokio::sync::Mutex<()>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -334,6 +334,7 @@ pub(crate) fn assemble(
         files,
         records: Arc::new(records),
         trail: Arc::new(trail),
+        surveying: tokio::sync::Mutex::default(),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod advise;
 mod audit;
 mod commands;
 mod configuration;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     /// Tell all that is known of a device, and why it is refused
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Tell what of the hub and its devices could be safer, and how to mend it
+    Advise(advise::Arguments),
     /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
     #[command(subcommand)]
     Audit(audit::Command),
@@ -103,6 +106,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
+        Command::Advise(arguments) => advise::run(&arguments),
         Command::Audit(command) => audit::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Hub(command) => hub::run(&command),

@@ -60,7 +60,7 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::PatchSettings | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
+            Self::PatchSettings | Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
                 operation::<Management>()
             }
             Self::Monitor => operation::<ReadEvents>(),
@@ -106,6 +106,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PATCH", "/$ironhub/v1/settings"),
     ("GET", "/$ironhub/v1/status"),
     ("GET", "/$ironhub/v1/events"),
+    ("GET", "/$ironhub/v1/advice"),
     ("GET", "/$ironhub/v1/audit"),
     ("GET", "/$ironhub/v1/audit/export"),
     ("GET", "/$ironhub/v1/audit/check"),

@@ -1,6 +1,7 @@
 //! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, uploaded files as
 //! clients of Azure Storage do, the way to a WebSocket, and Ironhub's own additions under `/$ironhub/v1`.
 
+mod advice;
 mod audit;
 mod blobs;
 mod blobs_digest;

@@ -32,8 +32,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    audit, blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry,
-    settings, twins, upgrade,
+    advice, audit, blobs, commands, device, events, explain, feedback, files, management, methods, modules,
+    registry, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -162,6 +162,7 @@ async fn dispatch(
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
         Route::Events => events::records(&call),
+        Route::Advice => advice::advice(&call).await,
         Route::Audit => audit::page(&call).await,
         Route::ExportAudit => audit::export(&call).await,
         Route::CheckAudit => audit::check(&call).await,

@@ -72,6 +72,8 @@ pub(crate) enum Route {
     PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
+    /// `GET /$ironhub/v1/advice`
+    Advice,
     /// `GET /$ironhub/v1/audit`
     Audit,
     /// `GET /$ironhub/v1/audit/export`
@@ -214,6 +216,7 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["advice"], "GET") => Ok(Self::Advice),
             (["audit"], "GET") => Ok(Self::Audit),
             (["audit", "export"], "GET") => Ok(Self::ExportAudit),
             (["audit", "check"], "GET") => Ok(Self::CheckAudit),
@@ -226,7 +229,7 @@ impl Route {
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
             (
-                ["settings" | "status" | "events" | "monitor" | "consumer-groups" | "audit"]
+                ["settings" | "status" | "events" | "monitor" | "consumer-groups" | "audit" | "advice"]
                 | ["audit", "export" | "check"]
                 | ["consumer-groups" | "commands" | "explain" | "watch", _]
                 | ["commands" | "explain" | "watch", _, "modules", _],
@@ -260,6 +263,7 @@ impl Route {
             Self::GetSettings
                 | Self::PatchSettings
                 | Self::Status
+                | Self::Advice
                 | Self::Audit
                 | Self::ExportAudit
                 | Self::CheckAudit
