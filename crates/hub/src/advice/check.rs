@@ -61,9 +61,6 @@ checks! {
     AuthorityExpiring "authority-expiring" High
         "These CA certificates expire soon; from then on no device whose certificate they issued is let in."
         "Renew the CA, add the new certificate with `ironhub ca add` beside the old one, and issue device certificates under it.";
-    RevocationListExpired "revocation-list-expired" High
-        "These revocation lists are older than they say they are good for: a certificate that was revoked since may be let in, or all be refused."
-        "See `ironhub revoke list`, and provide a fresh list.";
     CertificateExpiring "certificate-expiring" Medium
         "These identities logged in with certificates that expire soon; from then on they are refused."
         "Issue new certificates. With thumbprints, register the new one as the secondary first: both are good then.";
@@ -85,9 +82,6 @@ checks! {
     PolicyKeysEqual "policy-keys-equal" Medium
         "The primary and the secondary key of these policies are the same, so they cannot be rotated without an interruption."
         "Draw a new secondary key: `ironhub policy rotate NAME --secondary`.";
-    TlsOld "tls-old" Medium
-        "The hub takes TLS versions older than 1.2."
-        "Demand 1.2: `ironhub settings set minTlsVersion 1.2`.";
     LocalAuthIdle "local-auth-idle" Medium
         "All devices have certificates, and yet tokens signed with keys are taken for devices: a way in that nobody needs."
         "Switch it off: `ironhub settings set disableDeviceSAS true`.";
@@ -103,9 +97,6 @@ checks! {
     NotSeen "not-seen" Low
         "These devices were not heard of for long. A device that was lost or thrown away still has its credential."
         "Ask where they are, and meanwhile `ironhub device disable ID`.";
-    NetworkOpen "network-open" Low
-        "No rule says from which addresses the hub may be reached."
-        "If its devices or back ends have known networks: `ironhub network add ..`.";
     Disabled "disabled" Info
         "These devices are disabled."
         "Delete what stays so: `ironhub device delete ID`.";

@@ -211,11 +211,6 @@ impl Survey {
         self.add(Check::CertificateExpiring, || format!("{identity} ({expires})"));
     }
 
-    /// Something about the hub itself, said by who knows it.
-    pub fn hub(&mut self, check: Check, what: &str) {
-        self.add(check, || what.to_owned());
-    }
-
     /// What could be better, the worst first.
     pub fn finish(mut self, switches: Switches) -> Report {
         let certificates_percent = (self.with_certificates * 100)
