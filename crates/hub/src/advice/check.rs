@@ -57,10 +57,10 @@ checks! {
         "Give each identity keys of its own: delete and create it, or PUT it with new keys; `ironhub device create ID` draws them.";
     AuthorityExpired "authority-expired" High
         "These CA certificates have expired: no device whose certificate they issued is let in."
-        "Add the renewed certificate with `ironhub ca add`, then remove the old one with `ironhub ca delete NAME`.";
+        "Add the renewed certificate with `ironhub ca add FILE`, then remove the old one with `ironhub ca delete NAME`.";
     AuthorityExpiring "authority-expiring" High
         "These CA certificates expire soon; from then on no device whose certificate they issued is let in."
-        "Renew the CA, add the new certificate with `ironhub ca add` beside the old one, and issue device certificates under it.";
+        "Renew the CA, add the new certificate with `ironhub ca add FILE` beside the old one, and issue device certificates under it.";
     CertificateExpiring "certificate-expiring" Medium
         "These identities logged in with certificates that expire soon; from then on they are refused."
         "Issue new certificates. With thumbprints, register the new one as the secondary first: both are good then.";
@@ -75,16 +75,16 @@ checks! {
         "PUT the identity with another secondary key.";
     AuthorityUnverified "authority-unverified" Medium
         "Nobody has proven to hold the key of these CA certificates; they let nobody in."
-        "Prove it with `ironhub ca verify NAME`, or remove the certificate with `ironhub ca delete NAME`.";
+        "Prove it with `ironhub ca code NAME` and `ironhub ca verify NAME FILE`, or remove the certificate with `ironhub ca delete NAME`.";
     PolicyTooStrong "policy-too-strong" Medium
         "These policies hold every right, as iothubowner does: whoever has a key of one may do everything, also as any device."
-        "Give each back end a policy of its own with the rights that it needs: `ironhub policy create NAME --rights ..`, and delete these.";
+        "Give each back end a policy of its own with the rights that it needs: `ironhub policy create NAME --rights service-connect`, say, and delete these.";
     PolicyKeysEqual "policy-keys-equal" Medium
         "The primary and the secondary key of these policies are the same, so they cannot be rotated without an interruption."
-        "Draw a new secondary key: `ironhub policy rotate NAME --secondary`.";
+        "Draw a new secondary key: `ironhub policy rotate NAME --key secondary`.";
     LocalAuthIdle "local-auth-idle" Medium
         "All devices have certificates, and yet tokens signed with keys are taken for devices: a way in that nobody needs."
-        "Switch it off: `ironhub settings set disableDeviceSAS true`.";
+        "Switch it off: `ironhub hub set disable-device-sas=true`.";
     FewCertificates "few-certificates" Low
         "Most devices log in with keys. A certificate's key never leaves the device, and the hub holds no secret for it."
         "Create new devices with `ironhub device create ID --certificate-authority` or `--thumbprint`.";
