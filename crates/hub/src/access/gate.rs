@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
+use crate::secret::Vault;
 use crate::store::Store;
 use crate::tenancy::HubName;
 
@@ -41,6 +42,7 @@ pub struct Gate {
     pub(super) profile: RwLock<Arc<HubProfile>>,
     pub(super) policies: Arc<Policies>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
 }
@@ -59,6 +61,7 @@ impl Gate {
         profile: HubProfile,
         policies: Arc<Policies>,
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Self {
@@ -66,6 +69,7 @@ impl Gate {
             profile: RwLock::new(Arc::new(profile)),
             policies,
             store,
+            vault,
             clock,
             limits,
         }
@@ -227,7 +231,7 @@ impl Gate {
     }
 
     async fn device(&self, hub: &HubName, identity: &IdentityId) -> Result<Device, Refusal> {
-        match identity::load(&*self.store, hub, &identity.device).await {
+        match identity::load(&*self.store, &self.vault, hub, &identity.device).await {
             Ok(Some((device, _))) => Ok(device),
             Ok(None) => Err(Refusal::of(identity, Reason::IdentityUnknown)),
             Err(error) => Err(Refusal::unavailable(Subject::Identity(identity.clone()), &error)),
@@ -240,7 +244,7 @@ impl Gate {
         identity: &IdentityId,
         id: &ModuleId,
     ) -> Result<Option<Module>, Refusal> {
-        let found = identity::load_module(&*self.store, hub, &identity.device, id).await;
+        let found = identity::load_module(&*self.store, &self.vault, hub, &identity.device, id).await;
         let found =
             found.map_err(|error| Refusal::unavailable(Subject::Identity(identity.clone()), &error))?;
         Ok(found.map(|(module, _)| module))

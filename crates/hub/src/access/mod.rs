@@ -26,6 +26,7 @@ pub use grant::{Grant, Holder};
 pub use plain::PlainUser;
 pub use policies::Policies;
 pub use policy::Policy;
+pub(crate) use policy::reseal as reseal_policy;
 pub use profile::{HubProfile, Rules};
 pub use proof::{
     Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller, right,

@@ -39,6 +39,8 @@ pub struct Config {
     pub mode: Mode,
     /// The folder that holds everything the server keeps.
     pub data_dir: PathBuf,
+    /// The file with the master key that keys are stored under; empty until it is given.
+    pub master_key_file: PathBuf,
     /// How closely quotas follow Azure's.
     pub fidelity: Fidelity,
     /// Where to listen.
@@ -171,6 +173,7 @@ impl Default for Config {
         Self {
             mode: Mode::Production,
             data_dir: PathBuf::from("/var/lib/ironhub"),
+            master_key_file: PathBuf::new(),
             fidelity: Fidelity::Native,
             listeners: Listeners {
                 mqtt: everywhere(MQTT_PORT),

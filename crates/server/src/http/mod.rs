@@ -18,6 +18,7 @@ mod explain;
 mod feedback;
 mod files;
 mod management;
+mod master_key;
 mod methods;
 mod modules;
 mod registry;
