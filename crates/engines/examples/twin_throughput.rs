@@ -18,12 +18,15 @@ use hub::bus::Bus;
 use hub::clock::{Clock, SystemClock};
 use hub::entropy::SystemEntropy;
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::secret::Vault;
 use hub::store::Store;
 use hub::telemetry::{EventEncoder, Message, Stamp};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 const HOST: &str = "hub1.example.test";
@@ -89,9 +92,19 @@ async fn open(sqlite: &Arc<SqliteStore>) -> (Arc<Twins>, Vec<Arc<Authenticated>>
         events_entity: "hub1".into(),
         rules: Rules::default(),
     };
+    let ports = Ports {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        fetch: Arc::new(NoFetch),
+        limits: limits.clone(),
+    };
+    let trust = Trust::open(&profile.name, ports).await.unwrap();
     let gate = Gate::new(
         profile,
         policies,
+        trust,
         store.clone(),
         vault.clone(),
         clock.clone(),

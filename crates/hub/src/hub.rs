@@ -18,6 +18,8 @@ use crate::secret::{Vault, ledger};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::revocation::{Ports, Revocation};
+use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -53,6 +55,7 @@ pub struct Hub {
     name: HubName,
     hosts: Vec<HostName>,
     created: Timestamp,
+    trust: Trust,
     gate: Gate,
     telemetry: Telemetry,
     groups: ConsumerGroups,
@@ -78,6 +81,15 @@ impl Hub {
             Arc::clone(&seams.limits),
         )
         .await?;
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let trust = Trust::open(&name, ports).await?;
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -87,6 +99,7 @@ impl Hub {
         let gate = Gate::new(
             profile,
             Arc::new(policies),
+            trust.clone(),
             Arc::clone(&seams.store),
             Arc::clone(&seams.vault),
             Arc::clone(&seams.clock),
@@ -108,6 +121,7 @@ impl Hub {
             name,
             hosts,
             created,
+            trust,
             gate,
             telemetry,
             groups,
@@ -138,6 +152,16 @@ impl Hub {
     /// Who may do what.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Its CA certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.trust.authorities
+    }
+
+    /// Which certificates lost their trust.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.trust.revocation
     }
 
     /// Device-to-cloud messages.

@@ -18,6 +18,7 @@ use crate::limits::{Limit, Limits};
 use crate::secret::Vault;
 use crate::store::Store;
 use crate::tenancy::HubName;
+use crate::trust::Trust;
 
 use super::checks::{Passed, check_certificate, check_device_scope, check_right, is_bearer, scope_mismatch};
 use super::credential::{Credential, Secretive};
@@ -41,6 +42,11 @@ pub enum Usage<'a> {
 pub struct Gate {
     pub(super) profile: RwLock<Arc<HubProfile>>,
     pub(super) policies: Arc<Policies>,
+    #[allow(
+        dead_code,
+        reason = "what a chain is checked against, which is the next piece"
+    )]
+    pub(super) trust: Trust,
     pub(super) store: Arc<dyn Store>,
     pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
@@ -56,10 +62,11 @@ pub(super) struct Registered {
 }
 
 impl Gate {
-    /// A gate over the hub's policies and registry.
+    /// A gate over the hub's policies, its trust and its registry.
     pub fn new(
         profile: HubProfile,
         policies: Arc<Policies>,
+        trust: Trust,
         store: Arc<dyn Store>,
         vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
@@ -68,6 +75,7 @@ impl Gate {
         Self {
             profile: RwLock::new(Arc::new(profile)),
             policies,
+            trust,
             store,
             vault,
             clock,

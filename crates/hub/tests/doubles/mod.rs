@@ -13,11 +13,14 @@ use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::{Entropy, SystemEntropy};
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::secret::{SymmetricKey, Vault};
-use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write};
+use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 pub(crate) mod events;
@@ -110,6 +113,22 @@ impl MemoryStore {
                     contents.documents.remove(&key);
                 }
                 Write::Add { key, delta } => *contents.counters.entry(key).or_default() += delta,
+                Write::Append {
+                    collection,
+                    hub,
+                    body,
+                } => {
+                    let of_chain = |key: &Key| key.collection == collection && key.hub == hub;
+                    let last = contents.documents.iter().rfind(|(key, _)| of_chain(key));
+                    let last = last.map(|(key, document)| (&*key.id, &document.body[..]));
+                    let (key, body) = chain::follow(collection, &hub, last, &body).unwrap();
+                    let document = Document {
+                        key: key.clone(),
+                        version,
+                        body,
+                    };
+                    contents.documents.insert(key, document);
+                }
                 Write::Check { .. } => {}
             }
         }
@@ -242,6 +261,7 @@ pub(crate) struct World {
     pub(crate) limits: Arc<Limits>,
     pub(crate) registry: Registry,
     pub(crate) twins: Twins,
+    pub(crate) trust: Trust,
     pub(crate) gate: Gate,
     pub(crate) write: hub::access::Authorized<right::RegistryWrite>,
     pub(crate) read: hub::access::Authorized<right::RegistryRead>,
@@ -281,9 +301,19 @@ impl World {
             limits.clone(),
         );
         let policies = Arc::new(policies.await.unwrap());
+        let ports = Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            fetch: Arc::new(NoFetch),
+            limits: limits.clone(),
+        };
+        let trust = Trust::open(&profile.name, ports).await.unwrap();
         let gate = Gate::new(
             profile,
             policies,
+            trust.clone(),
             store.clone(),
             vault.clone(),
             clock.clone(),
@@ -315,6 +345,7 @@ impl World {
             limits,
             registry,
             twins,
+            trust,
             gate,
             write,
             read,
