@@ -28,6 +28,7 @@ mod listen;
 mod mailbox;
 pub mod master_key;
 mod mqtt;
+pub mod reference;
 mod refusal;
 mod run;
 mod tls;

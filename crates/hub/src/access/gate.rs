@@ -20,11 +20,14 @@ use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
 
-use super::checks::{Passed, check_certificate, check_device_scope, check_right, is_bearer, scope_mismatch};
+use super::checks::{
+    Passed, check_certificate, check_device_scope, check_operation, is_bearer, scope_mismatch,
+};
 use super::credential::{Credential, Secretive};
+use super::operation::Operation;
 use super::policies::Policies;
 use super::profile::HubProfile;
-use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis, right};
+use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::{Ids, Resource};
@@ -159,12 +162,8 @@ impl Gate {
         proof.expires.map(|expires| expires.plus(grace))
     }
 
-    /// Whether a token of the service side gives the right `R` for a path, percent-decoded once.
-    pub fn authorize_service<R: right::Right>(
-        &self,
-        token: &str,
-        path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
+    pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
         let hub = self.profile();
         let token = self.service_token(token)?;
         let passed = self.check_token(&hub, &token, None)?;
@@ -178,12 +177,12 @@ impl Gate {
                 resource,
             ));
         }
-        check_right::<R>(name, passed.rights)?;
+        check_operation::<O>(name, passed.rights)?;
         Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
     }
 
-    /// The right `R` for the operator of this server: its command line, its configuration, its start. Never for a peer.
-    pub fn authorize_operator<R: right::Right>(&self) -> Authorized<R> {
+    /// The operation `O` for the operator of this server: its command line, its configuration, its start. Never for a peer.
+    pub fn authorize_operator<O: Operation>(&self) -> Authorized<O> {
         Authorized::new(self.profile().name.clone(), Actor::Operator)
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
-use hub::access::{Gate, HubProfile, Policies, Rules, right, sas};
+use hub::access::{Authorized, Gate, HubProfile, Operation, Policies, Rules, sas};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::{Entropy, SystemEntropy};
@@ -263,8 +263,6 @@ pub(crate) struct World {
     pub(crate) twins: Twins,
     pub(crate) trust: Trust,
     pub(crate) gate: Gate,
-    pub(crate) write: hub::access::Authorized<right::RegistryWrite>,
-    pub(crate) read: hub::access::Authorized<right::RegistryRead>,
 }
 
 pub(crate) const HOST: &str = "hub1.example.test";
@@ -335,8 +333,6 @@ impl World {
             entropy,
             limits.clone(),
         );
-        let write = gate.authorize_operator();
-        let read = gate.authorize_operator();
         Self {
             store,
             vault,
@@ -347,9 +343,12 @@ impl World {
             twins,
             trust,
             gate,
-            write,
-            read,
         }
+    }
+
+    /// Leave for anything.
+    pub(crate) fn operator<O: Operation>(&self) -> Authorized<O> {
+        self.gate.authorize_operator()
     }
 
     pub(crate) fn draft(&self, json: &str, name: &str) -> Draft {
@@ -381,7 +380,7 @@ pub(crate) async fn put(world: &World, name: &str, body: &str, if_match: IfMatch
     let draft = world.draft(body, name);
     world
         .registry
-        .put(&world.write, &id(name), &draft, if_match)
+        .put(&world.operator(), &id(name), &draft, if_match)
         .await
         .unwrap();
 }

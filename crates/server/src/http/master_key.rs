@@ -2,7 +2,7 @@
 //!
 //! They belong to the server, not to one hub; whoever owns any of its hubs may turn them over. Keys are never told, only their ids.
 
-use hub::access::right::Management;
+use hub::access::operation::Management;
 use hub::error::Error;
 use hyper::StatusCode;
 use serde_json::json;
