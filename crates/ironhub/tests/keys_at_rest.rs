@@ -243,7 +243,7 @@ fn nothing_that_is_said_holds_a_key() {
         &["master-key", "rotate"],
         &["device", "list"],
         &["device", "show", "d1"],
-        &["simulate", "--devices", "1", "--messages", "2"],
+        &["simulate", "--devices", "1", "--duration", "500 ms"],
     ] {
         let (_, stdout, stderr) = server.ask(arguments);
         said.push((format!("{arguments:?}"), format!("{stdout}{stderr}")));
