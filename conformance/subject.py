@@ -192,7 +192,7 @@ class Hub:
     # The operator's side.
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess:
-        environment = dict(os.environ, IRONHUB_CONTEXT_FILE=str(self.data / "context.json"))
+        environment = dict(os.environ, IRONHUB_CONTEXT_FILE=self.description["contextFile"])
         return subprocess.run(
             [binary(), *arguments],
             env=environment,

@@ -15,6 +15,7 @@ use crate::identity::IfMatch;
 use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
+use crate::secret::{Vault, ledger};
 use crate::settings::{Current, HubSettings, Settings};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
@@ -27,6 +28,8 @@ use crate::trust::{Authorities, Trust};
 pub struct Seams {
     /// Documents.
     pub store: Arc<dyn Store>,
+    /// Seals what is secret in documents.
+    pub vault: Arc<Vault>,
     /// Who holds a connection.
     pub bus: Arc<dyn Bus>,
     /// Time.
@@ -72,9 +75,11 @@ impl Hub {
         seams: &Seams,
     ) -> Result<Self, Error> {
         let created = found(&name, seams).await?;
+        ledger::admit(&*seams.store, &seams.vault, &name, seams.vault.current()).await?;
         let policies = Policies::open(
             name.clone(),
             Arc::clone(&seams.store),
+            Arc::clone(&seams.vault),
             Arc::clone(&seams.bus),
             Arc::clone(&seams.limits),
         )
@@ -99,6 +104,7 @@ impl Hub {
             Arc::new(policies),
             trust.clone(),
             Arc::clone(&seams.store),
+            Arc::clone(&seams.vault),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
@@ -230,7 +236,8 @@ async fn found(name: &HubName, seams: &Seams) -> Result<Timestamp, Error> {
             body: body.into(),
             expect: Expect::Absent,
         }];
-        batch.extend(Policies::of_new_hub(name, &*seams.entropy)?);
+        batch.push(ledger::of_new_hub(name, &seams.vault)?);
+        batch.extend(Policies::of_new_hub(name, &seams.vault, &*seams.entropy)?);
         match seams.store.apply(batch).await {
             Ok(_) | Err(ApplyError::Conflict { .. }) => {}
             Err(ApplyError::Store(error)) => return Err(error.into()),

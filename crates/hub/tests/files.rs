@@ -106,6 +106,7 @@ impl Bench {
         let world = World::new().await;
         let files = Arc::new(Files::new(
             world.store.clone(),
+            world.vault.clone(),
             world.clock.clone(),
             Arc::new(CountingEntropy::default()),
             Arc::clone(&world.limits),
@@ -119,6 +120,7 @@ impl Bench {
         let companion: Arc<dyn Companion> = files.clone();
         let registry = Registry::new(
             world.store.clone(),
+            world.vault.clone(),
             world.bus.clone(),
             world.clock.clone(),
             Arc::new(CountingEntropy::default()),
@@ -398,6 +400,7 @@ async fn a_hub_without_a_place_says_so() {
     let proof = bench.create("d1").await;
     let files = Files::new(
         bench.world.store.clone(),
+        bench.world.vault.clone(),
         bench.world.clock.clone(),
         Arc::new(CountingEntropy::default()),
         Arc::clone(&bench.world.limits),

@@ -46,7 +46,7 @@ async fn a_new_hub_has_five_policies_with_keys_of_their_own() {
         .flat_map(|policy| [policy.primary.expose(), policy.secondary.expose()]);
     assert_eq!(keys.collect::<std::collections::HashSet<_>>().len(), 10);
     // Another hub's creation must not replace them.
-    let again = Policies::of_new_hub(&HubName::parse("hub1").unwrap(), &SystemEntropy).unwrap();
+    let again = Policies::of_new_hub(&HubName::parse("hub1").unwrap(), &world.vault, &SystemEntropy).unwrap();
     assert!(world.store.apply(again).await.is_err());
 }
 
@@ -68,6 +68,7 @@ async fn changes_are_stored_before_they_hold() {
     let reopened = Policies::open(
         name,
         world.store.clone(),
+        world.vault.clone(),
         world.bus.clone(),
         Arc::clone(&world.limits),
     );

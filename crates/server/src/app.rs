@@ -20,6 +20,7 @@ use hub::tenancy::HubName;
 use hub::twins::Twins;
 
 use crate::listen::Strangers;
+use crate::master_key::MasterKeyService;
 
 /// The server as its front ends see it.
 pub(crate) struct App {
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) files: Arc<Files>,
     pub(crate) records: Arc<Records>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) master_keys: Arc<MasterKeyService>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,

@@ -24,7 +24,9 @@ use hub::limits::{Limit, Limits};
 use hub::methods::Methods;
 use hub::presence::Presences;
 use hub::records::Records;
+use hub::secret::{MasterKeys, Vault, ledger};
 use hub::sessions::{Leftovers, Sessions};
+use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
 use hub::twins::Twins;
 use rustls::ServerConfig;
@@ -34,6 +36,7 @@ use crate::config::{Config, HubConfig};
 use crate::event::SectionEncoder;
 use crate::fetch::{Fetcher, FetcherError};
 use crate::listen::{Accept, BindError, Bound, Drain, Strangers, bind, serve};
+use crate::master_key::{self, MasterKeyError, MasterKeyService};
 use crate::tls::{CertificateError, Identity};
 use crate::{admin, amqp, http, mqtt};
 
@@ -63,6 +66,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no master key that can be used.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// The document store cannot be opened.
     #[error(transparent)]
     Store(#[from] engines::sqlite::OpenError),
@@ -167,6 +173,7 @@ pub async fn run(
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
+    let resealer = tokio::spawn(reseal(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -186,6 +193,7 @@ pub async fn run(
     flusher.abort();
     sweeper.abort();
     blob_sweeper.abort();
+    resealer.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -209,8 +217,12 @@ async fn open(config: &Config) -> Result<App, StartError> {
     let limits = Arc::new(Limits::new(config.fidelity));
     limits.configure(config.fidelity, &config.limits.to_vec());
     let sqlite = Arc::new(SqliteStore::open(&config.data_dir.join("store.db"))?);
+    let source = master_key::Source::find(config);
+    let keys = master_keys(&source, config, &*sqlite).await?;
+    let vault = Arc::new(Vault::new(&keys, Arc::new(SystemEntropy)));
     let seams = Seams {
         store: Arc::<SqliteStore>::clone(&sqlite),
+        vault: Arc::clone(&vault),
         bus: Arc::new(LocalBus::new()),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
@@ -233,7 +245,15 @@ async fn open(config: &Config) -> Result<App, StartError> {
         hubs.add(&Arc::new(hub))?;
     }
     let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
-    let app = assemble(seams, &events, hubs, sqlite, logs);
+    let master_keys = MasterKeyService::new(
+        source,
+        keys,
+        vault,
+        Arc::clone(&sqlite),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+    );
+    let app = assemble(seams, &events, hubs, sqlite, logs, master_keys);
     for settings in &config.hubs {
         let name = HubName::parse(&settings.name)?;
         let folder = hub_folder(&config.data_dir, &name).join("blobs");
@@ -248,6 +268,33 @@ async fn open(config: &Config) -> Result<App, StartError> {
     Ok(app)
 }
 
+/// The master keys; makes one when there is none and nothing is sealed.
+async fn master_keys(
+    source: &master_key::Source,
+    config: &Config,
+    store: &dyn Store,
+) -> Result<MasterKeys, StartError> {
+    if let Some(keys) = source.read()? {
+        return Ok(keys);
+    }
+    for settings in &config.hubs {
+        let hub = HubName::parse(&settings.name)?;
+        let ledger = ledger::read(store, &hub).await;
+        let ledger = ledger.map_err(|error| StartError::Hub(error.into()))?;
+        if let Some(key) = ledger.and_then(|ledger| ledger.keys.first().copied()) {
+            return Err(source.lost(&hub, key).into());
+        }
+    }
+    let keys = source.make(&SystemEntropy)?;
+    tracing::warn!(
+        file = %source,
+        master_key = %keys.current().id(),
+        "a master key was made, under which the keys of devices and policies are stored. Back the file up, apart from the data folder: \
+         without it the data folder is of no use"
+    );
+    Ok(keys)
+}
+
 fn hub_folder(data_dir: &Path, hub: &HubName) -> std::path::PathBuf {
     data_dir.join("hubs").join(hub.as_str())
 }
@@ -259,9 +306,11 @@ pub(crate) fn assemble(
     hubs: Hubs,
     sqlite: Arc<SqliteStore>,
     logs: Vec<(HubName, Arc<SegmentLog>)>,
+    master_keys: MasterKeyService,
 ) -> App {
     let Seams {
         store,
+        vault,
         bus,
         clock,
         entropy,
@@ -297,12 +346,14 @@ pub(crate) fn assemble(
     let commands = Arc::new(commands);
     let files = Arc::new(Files::new(
         Arc::clone(&store),
+        Arc::clone(&vault),
         Arc::clone(&clock),
         Arc::clone(&entropy),
         Arc::clone(&limits),
     ));
     let registry = Registry::new(
         Arc::clone(&store),
+        vault,
         Arc::clone(&bus),
         Arc::clone(&clock),
         Arc::clone(&entropy),
@@ -331,6 +382,7 @@ pub(crate) fn assemble(
         amqp_port: std::sync::OnceLock::new(),
         strangers: Strangers::new(STRANGERS_MAX),
         started: clock.now(),
+        master_keys: Arc::new(master_keys),
         limits,
         bus,
         clock,
@@ -431,6 +483,11 @@ async fn flush_presence(app: Arc<App>) {
             tracing::warn!(%error, "connection times were not written; trying again");
         }
     }
+}
+
+/// Keeps everything sealed under the current master key.
+async fn reseal(app: Arc<App>) {
+    app.master_keys.serve(&app.hubs).await;
 }
 
 /// Ends what is due of commands and feedback: locks, lives. A hub that cannot be worked on does not keep the others from it.

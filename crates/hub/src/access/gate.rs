@@ -16,6 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
 use crate::network::NetworkRules;
+use crate::secret::Vault;
 use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
@@ -51,6 +52,7 @@ pub struct Gate {
     )]
     pub(super) trust: Trust,
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
 }
@@ -70,6 +72,7 @@ impl Gate {
         policies: Arc<Policies>,
         trust: Trust,
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Self {
@@ -79,6 +82,7 @@ impl Gate {
             policies,
             trust,
             store,
+            vault,
             clock,
             limits,
         }
@@ -301,7 +305,7 @@ impl Gate {
     }
 
     async fn device(&self, hub: &HubName, identity: &IdentityId) -> Result<Device, Refusal> {
-        match identity::load(&*self.store, hub, &identity.device).await {
+        match identity::load(&*self.store, &self.vault, hub, &identity.device).await {
             Ok(Some((device, _))) => Ok(device),
             Ok(None) => Err(Refusal::of(identity, Reason::IdentityUnknown)),
             Err(error) => Err(Refusal::unavailable(Subject::Identity(identity.clone()), &error)),
@@ -314,7 +318,7 @@ impl Gate {
         identity: &IdentityId,
         id: &ModuleId,
     ) -> Result<Option<Module>, Refusal> {
-        let found = identity::load_module(&*self.store, hub, &identity.device, id).await;
+        let found = identity::load_module(&*self.store, &self.vault, hub, &identity.device, id).await;
         let found =
             found.map_err(|error| Refusal::unavailable(Subject::Identity(identity.clone()), &error))?;
         Ok(found.map(|(module, _)| module))

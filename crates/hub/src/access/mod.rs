@@ -32,6 +32,7 @@ pub use operation::{Operation, Operations};
 pub use plain::PlainUser;
 pub use policies::Policies;
 pub use policy::Policy;
+pub(crate) use policy::reseal as reseal_policy;
 pub use profile::{HubProfile, Rules};
 pub use proof::{
     Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller,

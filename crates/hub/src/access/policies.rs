@@ -8,6 +8,7 @@ use crate::bus::{Bus, Mail};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
+use crate::secret::Vault;
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Write};
 use crate::tenancy::HubName;
 
@@ -22,6 +23,7 @@ type Named = BTreeMap<Arc<str>, Arc<Policy>>;
 pub struct Policies {
     hub: HubName,
     store: Arc<dyn Store>,
+    vault: Arc<Vault>,
     bus: Arc<dyn Bus>,
     limits: Arc<Limits>,
     held: RwLock<Arc<Named>>,
@@ -33,12 +35,13 @@ impl Policies {
     ///
     /// # Errors
     /// Only a bug.
-    pub fn of_new_hub(hub: &HubName, entropy: &dyn Entropy) -> Result<Vec<Write>, Error> {
+    pub fn of_new_hub(hub: &HubName, vault: &Vault, entropy: &dyn Entropy) -> Result<Vec<Write>, Error> {
         let write = |(name, rights): (&str, Rights)| {
             let policy = Policy::generate(name, rights, entropy)?;
+            let key = key(hub, name);
             Ok(Write::Put {
-                key: key(hub, name),
-                body: policy::encode(&policy)?.into(),
+                body: policy::encode(&policy, vault, &key)?.into(),
+                key,
                 expect: Expect::Absent,
             })
         };
@@ -49,13 +52,15 @@ impl Policies {
     pub async fn open(
         hub: HubName,
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         bus: Arc<dyn Bus>,
         limits: Arc<Limits>,
     ) -> Result<Self, Error> {
-        let held = read(&*store, &hub).await?;
+        let held = read(&*store, &vault, &hub).await?;
         Ok(Self {
             hub,
             store,
+            vault,
             bus,
             limits,
             held: RwLock::new(Arc::new(held)),
@@ -71,9 +76,10 @@ impl Policies {
         self.check_hub(proof)?;
         let _writer = self.writer.lock().await;
         let mut changed = Named::clone(&self.held());
+        let key = key(&self.hub, &policy.name);
         let write = Write::Put {
-            key: key(&self.hub, &policy.name),
-            body: policy::encode(&policy)?.into(),
+            body: policy::encode(&policy, &self.vault, &key)?.into(),
+            key,
             expect: Expect::Any,
         };
         changed.insert(policy.name.clone(), Arc::new(policy));
@@ -150,7 +156,7 @@ impl fmt::Debug for Policies {
     }
 }
 
-async fn read(store: &dyn Store, hub: &HubName) -> Result<Named, Error> {
+async fn read(store: &dyn Store, vault: &Vault, hub: &HubName) -> Result<Named, Error> {
     // A hub whose limit was lowered keeps what it has; the page is larger than any limit that makes sense.
     let mut range = Range {
         collection: Collection::Policies,
@@ -163,7 +169,7 @@ async fn read(store: &dyn Store, hub: &HubName) -> Result<Named, Error> {
     loop {
         let page = store.scan(&range).await?;
         for document in &page {
-            let policy = policy::decode(&document.key.id, &document.body)?;
+            let policy = policy::decode(document, vault)?;
             named.insert(policy.name.clone(), Arc::new(policy));
         }
         match page.last() {

@@ -32,4 +32,5 @@ pub use permissions::Permissions;
 #[cfg(feature = "fuzzing")]
 pub(crate) use sas::fuzz_query;
 pub use sas::{BlobSas, SasRefusal};
+pub(crate) use secret::{ID as SECRET_ID, reseal as reseal_key};
 pub use uploads::{Files, HubFiles, Upload};

@@ -9,7 +9,7 @@ use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::identity::{self, DeviceId, Found, IdentityId, Status};
 use crate::limits::{Limit, Limits};
-use crate::secret::SymmetricKey;
+use crate::secret::{SymmetricKey, Vault};
 use crate::store::{ApplyError, Expect, Store, Write};
 use crate::tenancy::HubName;
 
@@ -65,6 +65,7 @@ impl std::fmt::Debug for Upload {
 /// File upload of all hubs of a server.
 pub struct Files {
     pub(super) store: Arc<dyn Store>,
+    vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     limits: Arc<Limits>,
@@ -76,6 +77,7 @@ impl Files {
     /// File upload over the seams; hubs offer it once they are [connected](Self::connect).
     pub fn new(
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         limits: Arc<Limits>,
@@ -88,6 +90,7 @@ impl Files {
         );
         Self {
             store,
+            vault,
             clock,
             entropy,
             limits,
@@ -98,7 +101,7 @@ impl Files {
 
     /// Gives a hub a place for its files.
     pub async fn connect(&self, hub: &HubName, files: HubFiles) -> Result<(), Error> {
-        let key = secret::load(hub, &*self.store, &*self.entropy).await?;
+        let key = secret::load(hub, &*self.store, &self.vault, &*self.entropy).await?;
         let mut hubs = self.hubs.write().unwrap_or_else(PoisonError::into_inner);
         hubs.insert(hub.clone(), Open { files, key });
         Ok(())

@@ -12,6 +12,7 @@ mod hub;
 mod identity;
 mod log;
 mod manual;
+mod master_key;
 mod method;
 mod module;
 mod monitor;
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
+    /// Make, show and replace the master key that keys are stored under
+    #[command(subcommand)]
+    MasterKey(master_key::Command),
     /// Choose the server that commands are meant for
     #[command(subcommand)]
     Context(contexts::Command),
@@ -103,6 +107,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Hub(command) => hub::run(&command),
         Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),
+        Command::MasterKey(command) => master_key::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),

@@ -39,6 +39,10 @@ pub struct Config {
     pub mode: Mode,
     /// The folder that holds everything the server keeps.
     pub data_dir: PathBuf,
+    /// The file with the master key that keys are stored under; empty until it is given.
+    pub master_key_file: PathBuf,
+    /// Whether the system may write core files of the server, and debuggers may look into it.
+    pub allow_core_dumps: bool,
     /// How closely quotas follow Azure's.
     pub fidelity: Fidelity,
     /// Where to listen.
@@ -171,6 +175,8 @@ impl Default for Config {
         Self {
             mode: Mode::Production,
             data_dir: PathBuf::from("/var/lib/ironhub"),
+            master_key_file: PathBuf::new(),
+            allow_core_dumps: false,
             fidelity: Fidelity::Native,
             listeners: Listeners {
                 mqtt: everywhere(MQTT_PORT),

@@ -38,6 +38,10 @@ macro_rules! rows {
 pub(super) const KEYS: &[Row<Config>] = rows! {
     "data_dir" path data_dir,
         "Folder that holds everything the server keeps; only its owner may look inside.";
+    "master_key_file" path master_key_file,
+        "File with the master key that the keys in the data folder are sealed under; without it, a file beside that folder is made.";
+    "allow_core_dumps" switch allow_core_dumps,
+        "Whether core files may be written and debuggers may attach; both show every key that is in memory.";
     "fidelity" fidelity fidelity,
         "How closely quotas follow Azure's: \"azure\" takes them number for number, \"native\" lifts those that hurt.";
     "listeners.mqtt" addresses listeners.mqtt,

@@ -64,6 +64,7 @@ impl Route {
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
+            Self::MasterKeyStatus | Self::RotateMasterKey => operation::<Management>(),
             Self::SendTelemetry(_)
             | Self::ReceiveCommand(_)
             | Self::SettleCommand(..)
@@ -114,6 +115,8 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/consumer-groups"),
     ("PUT", "/$ironhub/v1/consumer-groups/{name}"),
     ("DELETE", "/$ironhub/v1/consumer-groups/{name}"),
+    ("GET", "/$ironhub/v1/master-key"),
+    ("POST", "/$ironhub/v1/master-key/rotate"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

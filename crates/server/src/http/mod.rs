@@ -19,6 +19,7 @@ mod explain;
 mod feedback;
 mod files;
 mod management;
+mod master_key;
 mod methods;
 mod modules;
 mod registry;

@@ -31,8 +31,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry,
-    settings, twins, upgrade,
+    blobs, commands, device, events, explain, feedback, files, management, master_key, methods, modules,
+    registry, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -157,6 +157,8 @@ async fn dispatch(
         Route::GetSettings => settings::get(&call),
         Route::PatchSettings => settings::patch(call).await,
         Route::Status => management::status(&call).await,
+        Route::MasterKeyStatus => master_key::status(&call).await,
+        Route::RotateMasterKey => master_key::rotate(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,

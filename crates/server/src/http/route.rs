@@ -88,6 +88,10 @@ pub(crate) enum Route {
     Explain(Target),
     /// `GET /$ironhub/v1/watch/{id}[/modules/{module}]`
     WatchTwin(Target),
+    /// `GET /$ironhub/v1/master-key`
+    MasterKeyStatus,
+    /// `POST /$ironhub/v1/master-key/rotate`
+    RotateMasterKey,
 }
 
 /// A request for nothing that exists.
@@ -213,11 +217,14 @@ impl Route {
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
+            (["master-key"], "GET") => Ok(Self::MasterKeyStatus),
+            (["master-key", "rotate"], "POST") => Ok(Self::RotateMasterKey),
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
             (
-                ["settings" | "status" | "events" | "monitor" | "consumer-groups"]
+                ["settings" | "status" | "events" | "monitor" | "consumer-groups" | "master-key"]
+                | ["master-key", "rotate"]
                 | ["consumer-groups" | "commands" | "explain" | "watch", _]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
@@ -258,6 +265,8 @@ impl Route {
                 | Self::SendCommand(_)
                 | Self::Explain(_)
                 | Self::WatchTwin(_)
+                | Self::MasterKeyStatus
+                | Self::RotateMasterKey
         )
     }
 }
@@ -304,6 +313,15 @@ mod tests {
             Ok(Route::PutConsumerGroup("Cg1".to_owned()))
         );
         assert_eq!(find("POST", "/$ironhub/v1/status"), Err(NoRoute::Method));
+        assert_eq!(
+            find("POST", "/$ironhub/v1/master-key/rotate"),
+            Ok(Route::RotateMasterKey)
+        );
+        assert_eq!(find("GET", "/$ironhub/v1/master-key"), Ok(Route::MasterKeyStatus));
+        assert_eq!(
+            find("GET", "/$ironhub/v1/master-key/rotate"),
+            Err(NoRoute::Method)
+        );
     }
 
     #[test]
