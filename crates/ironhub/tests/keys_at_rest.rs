@@ -253,7 +253,10 @@ fn nothing_that_is_said_holds_a_key() {
     let (_, rest) = server.terminate();
     said.push(("standard output".to_owned(), rest));
     let log = std::fs::read_to_string(log).unwrap();
-    assert!(log.contains("\"DEBUG\"") || log.contains("\"TRACE\""), "{log}");
+    assert!(
+        log.contains(r#""kind":"refused""#) && log.contains("rotated"),
+        "{log}"
+    );
     said.push(("the log".to_owned(), log));
     let mut secrets = keys;
     secrets.push(master_key);
