@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Gate, HubProfile, Policies, Rules};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
+use crate::description::Descriptions;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fetch::Fetch;
@@ -54,6 +55,7 @@ pub struct Hub {
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
+    descriptions: Descriptions,
 }
 
 impl Hub {
@@ -98,6 +100,8 @@ impl Hub {
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
+        let descriptions =
+            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
         Ok(Self {
             name,
             hosts,
@@ -106,6 +110,7 @@ impl Hub {
             telemetry,
             groups,
             readers,
+            descriptions,
         })
     }
 
@@ -142,6 +147,11 @@ impl Hub {
     /// Consumer groups.
     pub fn groups(&self) -> &ConsumerGroups {
         &self.groups
+    }
+
+    /// What people note about it.
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
     }
 
     /// Who reads.
@@ -230,6 +240,12 @@ impl Hubs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&HostName::new(host))
             .cloned()
+    }
+
+    /// The hub of a name.
+    pub fn by_name(&self, name: &HubName) -> Option<Arc<Hub>> {
+        let by_host = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        by_host.values().find(|hub| hub.name() == name).cloned()
     }
 
     /// Every hub once, by name.

@@ -25,11 +25,11 @@ pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};
 pub use plain::PlainUser;
 pub use policies::Policies;
-pub use policy::Policy;
+pub use policy::{InvalidRotation, Policy, Rotation};
 pub use profile::{HubProfile, Rules};
 pub use proof::{
     Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller, right,
 };
 pub use refusal::{Reason, Refusal, Step, Subject};
-pub use rights::Rights;
+pub use rights::{InvalidRights, Rights};
 pub use scope::{Resource, Scope};

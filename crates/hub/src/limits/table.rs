@@ -204,6 +204,12 @@ limits! {
     ServicePoliciesMax "service_policies_max" Count 10, None,
         "Shared access policies of a hub that hold the right `ServiceConnect`.";
 
+    // The hub as a resource.
+    HubTagsMax "hub_tags_max" Count 50, None,
+        "Tags of a hub.";
+    HubDescriptionBytesMax "hub_description_bytes_max" Bytes 65_536, None,
+        "Bytes of the tags of a hub and of the comment on it.";
+
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";

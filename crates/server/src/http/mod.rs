@@ -1,6 +1,8 @@
 //! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, uploaded files as
-//! clients of Azure Storage do, the way to a WebSocket, and Ironhub's own additions under `/$ironhub/v1`.
+//! clients of Azure Storage do, the way to a WebSocket, the hub as a resource of
+//! Azure's resource manager, and Ironhub's own additions under `/$ironhub/v1`.
 
+mod arm;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;
@@ -20,6 +22,7 @@ mod files;
 mod management;
 mod methods;
 mod modules;
+mod policies;
 mod registry;
 mod reply;
 mod request;

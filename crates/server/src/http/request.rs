@@ -17,6 +17,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::refusal::outcome_of;
@@ -27,8 +28,8 @@ use super::connection::Peer;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
-    upgrade,
+    arm, blobs, commands, device, events, explain, feedback, files, management, methods, modules, policies,
+    registry, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -58,6 +59,58 @@ pub(super) struct Call {
     body: Option<Incoming>,
 }
 
+/// Who asks and with what, before it is said of which hub.
+pub(super) struct Caller {
+    app: Arc<App>,
+    tracking: Tracking,
+    peer: Arc<Peer>,
+    head: Parts,
+}
+
+impl Caller {
+    pub(super) fn new(app: Arc<App>, peer: Arc<Peer>, tracking: Tracking, head: Parts) -> Self {
+        Self {
+            app,
+            tracking,
+            peer,
+            head,
+        }
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The same request, of a hub.
+    pub(super) fn call(&self, hub: Arc<Hub>, body: Option<Incoming>) -> Call {
+        Call {
+            app: Arc::clone(&self.app),
+            hub,
+            tracking: self.tracking.clone(),
+            peer: Arc::clone(&self.peer),
+            head: self.head.clone(),
+            body,
+        }
+    }
+
+    /// The hubs that the caller may manage: at least one, or a refusal that leaves a record.
+    pub(super) fn managed_hubs(&self) -> Result<Vec<Arc<Hub>>, Error> {
+        let mut managed = Vec::new();
+        let mut first_refusal = None;
+        for hub in self.app.hubs.all() {
+            let call = self.call(Arc::clone(&hub), None);
+            match call.try_authorize::<right::Management>() {
+                Ok(_) => managed.push(hub),
+                Err(refusal) => first_refusal = first_refusal.or(Some((call, refusal))),
+            }
+        }
+        match first_refusal {
+            Some((call, refusal)) if managed.is_empty() => Err(call.refuse(&refusal)),
+            _ => Ok(managed),
+        }
+    }
+}
+
 /// Answers a request; never fails.
 pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Reply {
     let mut random = [0; 16];
@@ -69,6 +122,7 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     let is_head = request.method() == Method::HEAD;
     let answered = match Endpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None if arm::is_address(request.uri().path()) => Ok(arm::answer(request, app, peer, &tracking).await),
         None => dispatch(request, app, peer, &tracking).await,
     };
     let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
@@ -138,6 +192,12 @@ async fn dispatch(
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::ListPolicies => policies::list(&call),
+        Route::CreatePolicy => policies::create(call).await,
+        Route::GetPolicy(name) => policies::get(&call, &name),
+        Route::PutPolicy(name) => policies::put(call, &name).await,
+        Route::DeletePolicy(name) => policies::delete(&call, &name).await,
+        Route::RotatePolicy(name) => policies::rotate(call, &name).await,
         Route::Events => events::records(&call),
         Route::Monitor => events::monitor(&call),
     }
@@ -156,6 +216,27 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
             .leave(Origin::new(peer.address, "https"), outcome_of(&refusal));
         refusal.to_peer()
     })
+}
+
+/// Whether a path is for those who manage hubs.
+fn is_management(path: &str) -> bool {
+    arm::is_address(path) || path.starts_with("/$ironhub/")
+}
+
+/// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.
+fn signature_of_bearer(text: &str) -> &str {
+    const SIGNATURE: &str = "SharedAccessSignature ";
+    match text.split_once(' ') {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("bearer")
+                && rest
+                    .get(..SIGNATURE.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(SIGNATURE)) =>
+        {
+            rest
+        }
+        _ => text,
+    }
 }
 
 fn check_api_version(head: &Parts) -> Result<(), Error> {
@@ -227,7 +308,12 @@ impl Call {
     }
 
     fn token(&self) -> &str {
-        self.header(&AUTHORIZATION).unwrap_or_default()
+        let text = self.header(&AUTHORIZATION).unwrap_or_default();
+        if is_management(self.head.uri.path()) {
+            signature_of_bearer(text)
+        } else {
+            text
+        }
     }
 
     /// The path as tokens name it: percent-decoded once, without the first slash.
@@ -296,6 +382,18 @@ impl Call {
     /// Reads the body of a registry request. Only called for a peer that is authorised.
     pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
         self.body_within(Limit::RegistryBodyBytesMax).await
+    }
+
+    /// Reads a body of JSON that may hold keys: what is wrong with it is told without repeating any of it.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let bytes = self.body().await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::peer(
+                Code::DeserializationError,
+                format!("The body is not the JSON that the operation expects: line {line}, column {column}"),
+            )
+        })
     }
 
     /// Reads a body of at most a limit's bytes. Only called for a peer that is authorised.

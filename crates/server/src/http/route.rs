@@ -77,6 +77,18 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `GET /$ironhub/v1/policies`
+    ListPolicies,
+    /// `POST /$ironhub/v1/policies`
+    CreatePolicy,
+    /// `GET /$ironhub/v1/policies/{name}`
+    GetPolicy(String),
+    /// `PUT /$ironhub/v1/policies/{name}`
+    PutPolicy(String),
+    /// `DELETE /$ironhub/v1/policies/{name}`
+    DeletePolicy(String),
+    /// `POST /$ironhub/v1/policies/{name}/rotate`
+    RotatePolicy(String),
     /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
     SendCommand(Target),
     /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
@@ -209,9 +221,19 @@ impl Route {
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
+            (["policies"], "GET") => Ok(Self::ListPolicies),
+            (["policies"], "POST") => Ok(Self::CreatePolicy),
+            (["policies", _], "GET") => Ok(Self::GetPolicy(id(3))),
+            (["policies", _], "PUT") => Ok(Self::PutPolicy(id(3))),
+            (["policies", _], "DELETE") => Ok(Self::DeletePolicy(id(3))),
+            (["policies", _, "rotate"], "POST") => Ok(Self::RotatePolicy(id(3))),
             (
-                ["status" | "events" | "monitor" | "consumer-groups"]
-                | ["consumer-groups" | "commands" | "explain" | "watch", _]
+                ["status" | "events" | "monitor" | "consumer-groups" | "policies"]
+                | [
+                    "consumer-groups" | "commands" | "explain" | "watch" | "policies",
+                    _,
+                ]
+                | ["policies", _, "rotate"]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -229,6 +251,12 @@ impl Route {
                 | Self::ListConsumerGroups
                 | Self::PutConsumerGroup(_)
                 | Self::DeleteConsumerGroup(_)
+                | Self::ListPolicies
+                | Self::CreatePolicy
+                | Self::GetPolicy(_)
+                | Self::PutPolicy(_)
+                | Self::DeletePolicy(_)
+                | Self::RotatePolicy(_)
                 | Self::SendCommand(_)
                 | Self::Explain(_)
                 | Self::WatchTwin(_)
@@ -236,7 +264,7 @@ impl Route {
     }
 }
 
-fn decode(segment: &str) -> String {
+pub(super) fn decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
