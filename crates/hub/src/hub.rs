@@ -18,6 +18,7 @@ use crate::readers::{ConsumerGroups, ReaderSlots};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::revocation::{Ports, Revocation};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -52,6 +53,7 @@ pub struct Hub {
     hosts: Vec<HostName>,
     created: Timestamp,
     gate: Gate,
+    revocation: Arc<Revocation>,
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
@@ -88,6 +90,15 @@ impl Hub {
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let revocation = Arc::new(Revocation::open(name.clone(), ports).await?);
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -107,6 +118,7 @@ impl Hub {
             hosts,
             created,
             gate,
+            revocation,
             telemetry,
             groups,
             readers,
@@ -137,6 +149,11 @@ impl Hub {
     /// Who may do what.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Which certificates lost their trust.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.revocation
     }
 
     /// Device-to-cloud messages.

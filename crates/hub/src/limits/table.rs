@@ -210,6 +210,16 @@ limits! {
     HubDescriptionBytesMax "hub_description_bytes_max" Bytes 65_536, None,
         "Bytes of the tags of a hub and of the comment on it.";
 
+    // Revocation.
+    RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,
+        "Entries of the block list of a hub.";
+    RevocationListsMax "revocation_lists_max" Count 64, None,
+        "Revocation lists of a hub.";
+    RevocationListBytesMax "revocation_list_bytes_max" Bytes 67_108_864, None,
+        "Bytes of one revocation list.";
+    RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
+        "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
+
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";

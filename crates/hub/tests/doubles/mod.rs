@@ -16,7 +16,7 @@ use hub::events::Events;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::secret::SymmetricKey;
-use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write};
+use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
 use hub::twins::Twins;
 
@@ -110,6 +110,22 @@ impl MemoryStore {
                     contents.documents.remove(&key);
                 }
                 Write::Add { key, delta } => *contents.counters.entry(key).or_default() += delta,
+                Write::Append {
+                    collection,
+                    hub,
+                    body,
+                } => {
+                    let of_chain = |key: &Key| key.collection == collection && key.hub == hub;
+                    let last = contents.documents.iter().rfind(|(key, _)| of_chain(key));
+                    let last = last.map(|(key, document)| (&*key.id, &document.body[..]));
+                    let (key, body) = chain::follow(collection, &hub, last, &body).unwrap();
+                    let document = Document {
+                        key: key.clone(),
+                        version,
+                        body,
+                    };
+                    contents.documents.insert(key, document);
+                }
                 Write::Check { .. } => {}
             }
         }
