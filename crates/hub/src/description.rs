@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation};
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, StoreError, Version, Write};
@@ -73,7 +73,7 @@ impl Descriptions {
     /// `ArgumentInvalid` when there are too many tags, or too long ones; `PreconditionFailed` when somebody else wrote.
     pub async fn put(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         before: &Description,
         tags: BTreeMap<String, String>,
         comment: Option<String>,

@@ -15,8 +15,9 @@ use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Version, Write};
 use crate::tenancy::HubName;
 
+use super::operation;
 use super::policy::{self, DEFAULTS, Policy, Rotation};
-use super::proof::{Authorized, right};
+use super::proof::Authorized;
 use super::rights::Rights;
 
 type Named = BTreeMap<Arc<str>, Held>;
@@ -87,7 +88,7 @@ impl Policies {
     ///
     /// # Errors
     /// `GenericConflict` when the hub would hold more policies than it may, `InvalidOperation` when none with all rights would be left.
-    pub async fn put(&self, proof: &Authorized<right::Management>, policy: Policy) -> Result<(), Error> {
+    pub async fn put(&self, proof: &Authorized<operation::Management>, policy: Policy) -> Result<(), Error> {
         self.change(proof, None, LastOwner::Stays, |policies| {
             policies.insert(policy.name.clone(), Arc::new(policy));
             Ok(())
@@ -99,7 +100,11 @@ impl Policies {
     ///
     /// # Errors
     /// `GenericConflict` when there is one of this name, or when the hub would hold more policies than it may.
-    pub async fn create(&self, proof: &Authorized<right::Management>, policy: Policy) -> Result<(), Error> {
+    pub async fn create(
+        &self,
+        proof: &Authorized<operation::Management>,
+        policy: Policy,
+    ) -> Result<(), Error> {
         self.change(proof, None, LastOwner::Stays, |policies| {
             if policies.contains_key(&policy.name) {
                 let text = format!(
@@ -120,7 +125,7 @@ impl Policies {
     /// `GenericNotFound` when there is none of this name.
     pub async fn rotate(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         name: &str,
         rotation: Rotation,
         entropy: &dyn Entropy,
@@ -137,7 +142,7 @@ impl Policies {
     ///
     /// # Errors
     /// `GenericNotFound` when there is none of this name, `InvalidOperation` when none with all rights would be left.
-    pub async fn delete(&self, proof: &Authorized<right::Management>, name: &str) -> Result<(), Error> {
+    pub async fn delete(&self, proof: &Authorized<operation::Management>, name: &str) -> Result<(), Error> {
         self.remove(proof, name, LastOwner::Stays).await
     }
 
@@ -147,7 +152,7 @@ impl Policies {
     /// `GenericNotFound` when there is none of this name.
     pub async fn delete_also_last_owner(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         name: &str,
     ) -> Result<(), Error> {
         self.remove(proof, name, LastOwner::MayGo).await
@@ -159,7 +164,7 @@ impl Policies {
     /// `PreconditionFailed` when they are not, and those of [`put`](Self::put); nothing is changed then.
     pub async fn replace(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         policies: Vec<Policy>,
         revision: Option<&str>,
     ) -> Result<(), Error> {
@@ -201,7 +206,7 @@ impl Policies {
 
     async fn remove(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         name: &str,
         last_owner: LastOwner,
     ) -> Result<(), Error> {
@@ -211,7 +216,7 @@ impl Policies {
         .await
     }
 
-    fn check_hub(&self, proof: &Authorized<right::Management>) -> Result<(), Error> {
+    fn check_hub(&self, proof: &Authorized<operation::Management>) -> Result<(), Error> {
         if *proof.hub() == self.hub {
             return Ok(());
         }
@@ -223,7 +228,7 @@ impl Policies {
     /// Makes a change as a whole: it holds once it is durable, and connections are told to look at their ground again.
     async fn change<T>(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<operation::Management>,
         expected: Option<&str>,
         last_owner: LastOwner,
         edit: impl FnOnce(&mut Draft) -> Result<T, Error>,

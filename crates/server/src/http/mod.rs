@@ -11,6 +11,7 @@ mod blobs_read;
 mod blobs_write;
 mod commands;
 mod connection;
+mod demand;
 mod device;
 mod device_batch;
 mod device_command;
@@ -31,10 +32,13 @@ mod spelling;
 mod twins;
 mod upgrade;
 
+pub(crate) use arm::{HUB_PATH, ROUTES as RESOURCE_ROUTES, demand_of as resource_demand};
 #[cfg(feature = "fuzzing")]
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
+pub(crate) use demand::{Demand, ROUTES};
 pub(crate) use reply::{Reply, whole};
+pub(crate) use route::Route;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing {
@@ -44,8 +48,9 @@ pub(crate) mod fuzzing {
 
     use hyper::Method;
 
+    use super::Route;
     use super::device_batch;
-    use super::route::{Route, query_flag};
+    use super::route::query_flag;
 
     /// The body of a batch, or a path with its query, told apart by how they begin.
     pub(crate) fn device_request(data: &[u8]) {

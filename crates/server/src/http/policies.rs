@@ -1,6 +1,7 @@
 //! Shared access policies for Ironhub's own command line: listed without keys, shown with them.
 
-use hub::access::{Policy, Rights, Rotation, right};
+use hub::access::operation::Management;
+use hub::access::{Policy, Rights, Rotation};
 use hub::error::{Code, Error};
 use hub::secret::SymmetricKey;
 use hyper::StatusCode;
@@ -30,14 +31,14 @@ struct Rotate {
 }
 
 pub(super) fn list(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<right::Management>()?;
+    call.authorize::<Management>()?;
     let policies = call.hub.gate().policies().list();
     let shown: Vec<Value> = policies.iter().map(|policy| without_keys(policy)).collect();
     reply::json(StatusCode::OK, &json!({ "policies": shown }))
 }
 
 pub(super) fn get(call: &Call, name: &str) -> Result<Reply, Error> {
-    call.authorize::<right::Management>()?;
+    call.authorize::<Management>()?;
     let policy = call.hub.gate().policies().get(name).ok_or_else(|| {
         Error::peer(
             Code::GenericNotFound,
@@ -49,7 +50,7 @@ pub(super) fn get(call: &Call, name: &str) -> Result<Reply, Error> {
 
 /// A policy of a new name.
 pub(super) async fn create(mut call: Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::Management>()?;
+    let proof = call.authorize::<Management>()?;
     let given: Given = call.json().await?;
     let name = given
         .name
@@ -62,7 +63,7 @@ pub(super) async fn create(mut call: Call) -> Result<Reply, Error> {
 
 /// A policy, whether or not there is one of its name.
 pub(super) async fn put(mut call: Call, name: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::Management>()?;
+    let proof = call.authorize::<Management>()?;
     let given: Given = call.json().await?;
     if given.name.as_ref().is_some_and(|given| given != name) {
         return Err(Error::argument("The body names another policy than the path"));
@@ -73,7 +74,7 @@ pub(super) async fn put(mut call: Call, name: &str) -> Result<Reply, Error> {
 }
 
 pub(super) async fn rotate(mut call: Call, name: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::Management>()?;
+    let proof = call.authorize::<Management>()?;
     let given: Rotate = call.json().await?;
     let rotation: Rotation = given.key.parse().map_err(|_| {
         Error::peer(
@@ -89,7 +90,7 @@ pub(super) async fn rotate(mut call: Call, name: &str) -> Result<Reply, Error> {
 }
 
 pub(super) async fn delete(call: &Call, name: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::Management>()?;
+    let proof = call.authorize::<Management>()?;
     let policies = call.hub.gate().policies();
     if call.has_flag("force") {
         policies.delete_also_last_owner(&proof, name).await?;

@@ -1,5 +1,6 @@
 //! Shared access policies with their keys (service-rest.md 16.1, 16.2).
 
+use hub::access::operation::Management;
 use hub::access::{Policy, Rights};
 use hub::entropy::Entropy;
 use hub::error::{Code, Error};
@@ -46,12 +47,14 @@ pub(super) struct GivenRule {
 }
 
 pub(super) fn list(call: &Call) -> Result<Reply, Error> {
+    call.authorize::<Management>()?;
     let policies = call.hub.gate().policies().list();
     let rules: Vec<Rule<'_>> = policies.iter().map(|policy| Rule::of(policy)).collect();
     list_of(&rules)
 }
 
 pub(super) fn get(call: &Call, name: &str) -> Result<Reply, Error> {
+    call.authorize::<Management>()?;
     let policy = call.hub.gate().policies().get(name).ok_or_else(|| {
         Error::peer(
             Code::GenericNotFound,

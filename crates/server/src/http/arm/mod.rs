@@ -1,11 +1,12 @@
 //! The resource manager's view of the server: each hub as a resource `Microsoft.Devices/IotHubs`, so that the management clients
 //! of Azure work on it (service-rest.md 16).
 //!
-//! The path names the hub, whichever name of the server the request was sent to. Everything asks for the right to manage that hub;
-//! a hub that is not there is told only to those who manage another one of the server. Operations that take their time in Azure
+//! The path names the hub, whichever name of the server the request was sent to. That a hub is not there is told only to those who
+//! may read another one of the server. Operations that take their time in Azure
 //! are done when they are answered, which ends the poller of the clients at once.
 
 mod address;
+mod demands;
 mod fixed;
 mod groups;
 mod keys;
@@ -14,11 +15,11 @@ mod server;
 
 use std::sync::Arc;
 
-use hub::access::right;
+use hub::access::operation::{Management, ReadHub};
 use hub::error::{Code, Error};
 use hub::tenancy::HubName;
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,6 +27,7 @@ use crate::app::App;
 use crate::tracking::Tracking;
 
 use super::connection::Peer;
+use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::request::{Call, Caller};
 use super::route::{NoRoute, query_parameter};
@@ -33,6 +35,7 @@ use super::route::{NoRoute, query_parameter};
 use address::{Address, Group, HubOperation, is_api_version};
 
 pub(super) use address::is_address;
+pub(crate) use demands::ROUTES;
 
 /// Answers a request; never fails.
 pub(super) async fn answer(
@@ -75,7 +78,10 @@ async fn dispatch(
                 .ok()
                 .and_then(|name| caller.app().hubs.by_name(&name));
             match hub {
-                Some(hub) => of_hub(caller.call(hub, Some(body)), &group, operation).await,
+                Some(hub) => {
+                    let call = caller.call(hub, Some(body), operation.demand());
+                    of_hub(call, &group, operation).await
+                }
                 None => absent(&caller, &name, &operation),
             }
         }
@@ -83,44 +89,64 @@ async fn dispatch(
 }
 
 async fn of_hub(call: Call, group: &Group, operation: HubOperation) -> Result<Reply, Error> {
-    call.authorize::<right::Management>()?;
     match operation {
         HubOperation::Get => resource::get(&call, group).await,
         HubOperation::Put => resource::put(call, group).await,
         HubOperation::Patch => resource::patch(call, group).await,
-        HubOperation::Delete => Err(resource::not_deleted(&call)),
+        HubOperation::Delete => resource::delete(&call),
         HubOperation::ListKeys => keys::list(&call),
         HubOperation::KeysOf(name) => keys::get(&call, &name),
         HubOperation::Statistics => resource::statistics(&call).await,
-        HubOperation::Skus => resource::skus(),
+        HubOperation::Skus => resource::skus(&call),
         HubOperation::QuotaMetrics => resource::quota_metrics(&call).await,
         HubOperation::ListGroups => groups::list(&call, group).await,
         HubOperation::GetGroup(name) => groups::get(&call, group, &name).await,
         HubOperation::PutGroup(name) => groups::put(&call, group, &name).await,
         HubOperation::DeleteGroup(name) => groups::delete(&call, &name).await,
-        HubOperation::EmptyList => list(&[] as &[(); 0]),
-        HubOperation::PrivateEndpoints => reply::json(StatusCode::OK, &json!([])),
-        HubOperation::Missing(why) => Err(Error::peer(Code::FeatureNotSupported, why)),
+        HubOperation::EmptyList => {
+            call.authorize::<ReadHub>()?;
+            list::<()>(&[])
+        }
+        HubOperation::PrivateEndpoints => {
+            call.authorize::<ReadHub>()?;
+            reply::json(StatusCode::OK, &json!([]))
+        }
+        HubOperation::Missing(why) => {
+            call.authorize::<Management>()?;
+            Err(Error::peer(Code::FeatureNotSupported, why))
+        }
     }
 }
 
 /// There is no hub of this name. A stranger is not told so.
 fn absent(caller: &Caller, name: &str, operation: &HubOperation) -> Result<Reply, Error> {
-    caller.managed_hubs()?;
+    caller.hubs_with::<ReadHub>()?;
+    let named = name.escape_debug();
     match operation {
         // The clients take 404 for a failure here, though their model has it (service-rest.md 16.2).
         HubOperation::Delete => Ok(reply::no_content()),
         HubOperation::Put => Err(Error::peer(
             Code::InvalidOperation,
             format!(
-                "The hub '{}' does not exist. Hubs of this server are made by its configuration: add one there and start it anew",
-                name.escape_debug()
+                "The hub '{named}' does not exist. Hubs of this server are made by its configuration: add one there and start it anew"
             ),
         )),
         _ => Err(Error::peer(
             Code::GenericNotFound,
-            format!("The hub '{}' does not exist", name.escape_debug()),
+            format!("The hub '{named}' does not exist"),
         )),
+    }
+}
+
+/// Where a hub is, as documentation writes it.
+pub(crate) const HUB_PATH: &str =
+    "/subscriptions/{s}/resourceGroups/{g}/providers/Microsoft.Devices/IotHubs/{hub}";
+
+/// What a request of the resource manager asks of its caller; none when there is no such request.
+pub(crate) fn demand_of(method: &Method, path: &str) -> Option<Demand> {
+    match Address::find(method, path).ok()? {
+        Address::Server(_, operation) => Some(operation.demand()),
+        Address::Hub(_, _, operation) => Some(operation.demand()),
     }
 }
 

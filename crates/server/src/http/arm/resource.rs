@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hub::access::right;
+use hub::access::operation::{Management, ReadHub, ReadStatistics};
 use hub::description::Description;
 use hub::error::{Code, Error};
 use hub::identity::IfMatch;
@@ -32,6 +32,11 @@ const LOCATION: &str = "local";
 const SKU: &str = "S1";
 
 pub(super) async fn get(call: &Call, group: &Group) -> Result<Reply, Error> {
+    call.authorize::<ReadHub>()?;
+    show(call, group).await
+}
+
+async fn show(call: &Call, group: &Group) -> Result<Reply, Error> {
     reply::json(StatusCode::OK, &describe(call, group).await?)
 }
 
@@ -71,7 +76,7 @@ struct GivenProperties {
 
 /// Changes what is given. Everything is looked at before anything is changed.
 pub(super) async fn put(mut call: Call, group: &Group) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::Management>()?;
+    let proof = call.authorize::<Management>()?;
     let given: Given = call.json().await?;
     let description = call.hub.descriptions().get().await?;
     let policies = call.hub.gate().policies();
@@ -99,7 +104,7 @@ pub(super) async fn put(mut call: Call, group: &Group) -> Result<Reply, Error> {
         policies.replace(&proof, rules, Some(&revision)).await?;
     }
     descriptions.put(&proof, &description, tags, comment).await?;
-    get(&call, group).await
+    show(&call, group).await
 }
 
 #[derive(Deserialize)]
@@ -110,7 +115,7 @@ struct Patch {
 
 /// Changes tags, which is all that a patch may.
 pub(super) async fn patch(mut call: Call, group: &Group) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::Management>()?;
+    let proof = call.authorize::<Management>()?;
     let patch: Patch = call.json().await?;
     let description = call.hub.descriptions().get().await?;
     check_etag(&call, &resource(&call, group, &description))?;
@@ -118,27 +123,29 @@ pub(super) async fn patch(mut call: Call, group: &Group) -> Result<Reply, Error>
     let comment = description.comment.clone();
     let descriptions = call.hub.descriptions();
     descriptions.put(&proof, &description, tags, comment).await?;
-    get(&call, group).await
+    show(&call, group).await
 }
 
 /// Hubs come and go with the configuration.
-pub(super) fn not_deleted(call: &Call) -> Error {
-    Error::peer(
+pub(super) fn delete(call: &Call) -> Result<Reply, Error> {
+    call.authorize::<Management>()?;
+    Err(Error::peer(
         Code::InvalidOperation,
         format!(
             "The hub '{}' cannot be deleted over the network, because its telemetry and devices would go with it. Take it out of the \
              configuration and start the server anew",
             call.hub.name()
         ),
-    )
+    ))
 }
 
 pub(super) async fn statistics(call: &Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::RegistryRead>()?;
+    let proof = call.authorize::<ReadStatistics>()?;
     reply::json(StatusCode::OK, &call.app.registry.statistics(&proof).await?)
 }
 
-pub(super) fn skus() -> Result<Reply, Error> {
+pub(super) fn skus(call: &Call) -> Result<Reply, Error> {
+    call.authorize::<ReadHub>()?;
     list_of(&[json!({
         "resourceType": HUB_TYPE,
         "sku": sku(),
@@ -148,7 +155,7 @@ pub(super) fn skus() -> Result<Reply, Error> {
 
 /// Messages are not counted by the day, so they have no quota to show.
 pub(super) async fn quota_metrics(call: &Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<right::RegistryRead>()?;
+    let proof = call.authorize::<ReadStatistics>()?;
     let devices = call.app.registry.statistics(&proof).await?;
     let most = call.app.limits.size(Limit::DevicesPerHubMax);
     list_of(&[json!({

@@ -1,6 +1,6 @@
 //! What is asked of the server as a whole: its hubs, and whether a name is free.
 
-use hub::access::right;
+use hub::access::operation::{Management, ReadHub};
 use hub::error::Error;
 use hub::tenancy::HubName;
 use hyper::StatusCode;
@@ -20,22 +20,24 @@ pub(super) async fn answer(
     group: &Group,
     operation: ServerOperation,
 ) -> Result<Reply, Error> {
-    let hubs = caller.managed_hubs()?;
     match operation {
-        ServerOperation::Operations | ServerOperation::Usages => list::<Value>(&[]),
+        ServerOperation::Operations | ServerOperation::Usages => {
+            caller.hubs_with::<ReadHub>()?;
+            list::<Value>(&[])
+        }
         ServerOperation::ListHubs => {
             let mut resources = Vec::new();
-            for hub in hubs {
-                resources.push(resource::describe(&caller.call(hub, None), group).await?);
+            for hub in caller.hubs_with::<ReadHub>()? {
+                let call = caller.call(hub, None, operation.demand());
+                resources.push(resource::describe(&call, group).await?);
             }
             list(&resources)
         }
         ServerOperation::CheckName => {
-            let Some(hub) = hubs.into_iter().next() else {
+            let Some(hub) = caller.hubs_with::<Management>()?.into_iter().next() else {
                 return Err(Error::bug("nobody manages a hub and was let in"));
             };
-            let mut call = caller.call(hub, Some(body));
-            call.authorize::<right::Management>()?;
+            let mut call = caller.call(hub, Some(body), operation.demand());
             let request: NameRequest = call.json().await?;
             check_name(caller, &request)
         }
