@@ -213,6 +213,9 @@ limits! {
         "Tags of a hub.";
     HubDescriptionBytesMax "hub_description_bytes_max" Bytes 65_536, None,
         "Bytes of the tags of a hub and of the comment on it.";
+    // Network.
+    NetworkRulesMax "network_rules_max" Count 100, None,
+        "Network rules of a hub.";
 
     // Revocation.
     RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,

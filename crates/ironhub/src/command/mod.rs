@@ -1,5 +1,7 @@
 //! The commands, one a file.
 
+mod ca;
+mod cert;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -8,12 +10,15 @@ mod dev;
 mod device;
 mod events;
 mod explain;
+mod hub;
 mod identity;
 mod log;
 mod manual;
 mod method;
 mod module;
 mod monitor;
+mod network;
+mod policy;
 mod serve;
 mod simulate;
 mod status;
@@ -60,9 +65,24 @@ pub(crate) enum Command {
     /// Tell all that is known of a device, and why it is refused
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Create, show, rotate and delete shared access policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Add, verify and delete the CA certificates that the hub trusts for its devices
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Make a certificate authority for development, and issue certificates to devices
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
+    /// Show and change the settings of the hub
+    #[command(subcommand)]
+    Hub(hub::Command),
+    /// Say from which addresses the hub may be reached
+    #[command(subcommand)]
+    Network(network::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
@@ -91,7 +111,12 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
+        Command::Policy(command) => policy::run(&command),
+        Command::Ca(command) => ca::run(&command),
+        Command::Cert(command) => cert::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Hub(command) => hub::run(&command),
+        Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),

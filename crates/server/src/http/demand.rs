@@ -60,11 +60,18 @@ impl Route {
             Self::ReceiveFeedback | Self::CompleteFeedback(_) | Self::AbandonFeedback(_) => {
                 operation::<ReceiveFeedback>()
             }
-            Self::Events => operation::<ReadHub>(),
+            Self::Events | Self::GetSettings => operation::<ReadHub>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
-            Self::ListPolicies
+            Self::PatchSettings
+            | Self::ListAuthorities
+            | Self::GetAuthority(_)
+            | Self::PutAuthority(_)
+            | Self::DeleteAuthority(_)
+            | Self::DrawAuthorityCode(_)
+            | Self::VerifyAuthority(_)
+            | Self::ListPolicies
             | Self::CreatePolicy
             | Self::GetPolicy(_)
             | Self::PutPolicy(_)
@@ -106,6 +113,8 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/messages/serviceBound/feedback"),
     ("DELETE", "/messages/serviceBound/feedback/{lock}"),
     ("POST", "/messages/serviceBound/feedback/{lock}/abandon"),
+    ("GET", "/$ironhub/v1/settings"),
+    ("PATCH", "/$ironhub/v1/settings"),
     ("GET", "/$ironhub/v1/status"),
     ("GET", "/$ironhub/v1/events"),
     ("GET", "/$ironhub/v1/monitor"),
@@ -118,6 +127,12 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/consumer-groups"),
     ("PUT", "/$ironhub/v1/consumer-groups/{name}"),
     ("DELETE", "/$ironhub/v1/consumer-groups/{name}"),
+    ("GET", "/$ironhub/v1/authorities"),
+    ("GET", "/$ironhub/v1/authorities/{name}"),
+    ("PUT", "/$ironhub/v1/authorities/{name}"),
+    ("DELETE", "/$ironhub/v1/authorities/{name}"),
+    ("POST", "/$ironhub/v1/authorities/{name}/code"),
+    ("POST", "/$ironhub/v1/authorities/{name}/verify"),
     ("GET", "/$ironhub/v1/policies"),
     ("POST", "/$ironhub/v1/policies"),
     ("GET", "/$ironhub/v1/policies/{name}"),

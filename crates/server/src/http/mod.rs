@@ -3,6 +3,7 @@
 //! Azure's resource manager, and Ironhub's own additions under `/$ironhub/v1`.
 
 mod arm;
+mod authorities;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;
@@ -28,6 +29,7 @@ mod registry;
 mod reply;
 mod request;
 mod route;
+mod settings;
 mod spelling;
 mod twins;
 mod upgrade;

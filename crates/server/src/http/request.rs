@@ -1,16 +1,19 @@
 //! From a request to its operation: hub, API version, credential, body, in this order; each refusal leaves a record.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
+    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
 };
 use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
+use hub::network::Endpoint;
 use hub::records::Origin;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
@@ -20,17 +23,17 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
-use crate::refusal::outcome_of;
+use crate::refusal::{closing_outcome_of, outcome_of};
 use crate::tracking::Tracking;
-use crate::websocket::Endpoint;
+use crate::websocket::Endpoint as WebSocketEndpoint;
 
 use super::connection::Peer;
 use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    arm, blobs, commands, device, events, explain, feedback, files, management, methods, modules, policies,
-    registry, twins, upgrade,
+    arm, authorities, blobs, commands, device, events, explain, feedback, files, management, methods,
+    modules, policies, registry, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -50,11 +53,15 @@ const API_VERSIONS: [&str; 13] = [
     "2024-03-31",
 ];
 
+/// How often an open stream is asked whether its ground still holds.
+const GROUND_PERIOD: Duration = Duration::from_millis(500);
+
 /// A request whose hub is known.
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) hub: Arc<Hub>,
     pub(super) tracking: Tracking,
+    admitted: Admitted,
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
@@ -84,17 +91,32 @@ impl Caller {
         &self.app
     }
 
-    /// The same request, of a hub.
-    pub(super) fn call(&self, hub: Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Call {
-        Call {
+    /// The same request, of a hub whose network rules let the caller in.
+    pub(super) fn call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Error> {
+        self.try_call(hub, body, demand)
+            .map_err(|refusal| self.refuse(hub, &refusal))
+    }
+
+    fn try_call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Refusal> {
+        let admitted = hub
+            .gate()
+            .admit_any(&[Endpoint::Service], self.peer.address.ip())?;
+        Ok(Call {
             app: Arc::clone(&self.app),
-            hub,
+            hub: Arc::clone(hub),
+            admitted,
             tracking: self.tracking.clone(),
             peer: Arc::clone(&self.peer),
             head: self.head.clone(),
             body,
             demand,
-        }
+        })
+    }
+
+    fn refuse(&self, hub: &Hub, refusal: &Refusal) -> Error {
+        let origin = Origin::new(self.peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+        self.app.records.leave(origin, outcome_of(refusal));
+        refusal.to_peer()
     }
 
     /// The hubs in which the caller may do the operation `O`: at least one, or a refusal that leaves a record.
@@ -102,14 +124,14 @@ impl Caller {
         let mut allowed = Vec::new();
         let mut first_refusal = None;
         for hub in self.app.hubs.all() {
-            let call = self.call(Arc::clone(&hub), None, Demand::Operation(O::DEFINITION));
-            match call.try_authorize::<O>() {
+            let call = self.try_call(&hub, None, Demand::Operation(O::DEFINITION));
+            match call.and_then(|call| call.try_authorize::<O>()) {
                 Ok(_) => allowed.push(hub),
-                Err(refusal) => first_refusal = first_refusal.or(Some((call, refusal))),
+                Err(refusal) => first_refusal = first_refusal.or(Some((hub, refusal))),
             }
         }
         match first_refusal {
-            Some((call, refusal)) if allowed.is_empty() => Err(call.refuse(&refusal)),
+            Some((hub, refusal)) if allowed.is_empty() => Err(self.refuse(&hub, &refusal)),
             _ => Ok(allowed),
         }
     }
@@ -124,7 +146,7 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
         return blobs::answer(request, app, &peer, &tracking).await;
     }
     let is_head = request.method() == Method::HEAD;
-    let answered = match Endpoint::find(request.uri().path()) {
+    let answered = match WebSocketEndpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
         None if arm::is_address(request.uri().path()) => Ok(arm::answer(request, app, peer, &tracking).await),
         None => dispatch(request, app, peer, &tracking).await,
@@ -155,9 +177,18 @@ async fn dispatch(
     if route.needs_api_version() {
         check_api_version(&head)?;
     }
+    let admitted = hub
+        .gate()
+        .admit_any(route.endpoints(), peer.address.ip())
+        .map_err(|refusal| {
+            let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+            app.records.leave(origin, outcome_of(&refusal));
+            refusal.to_peer()
+        })?;
     let call = Call {
         app,
         hub,
+        admitted,
         tracking: tracking.clone(),
         peer,
         head,
@@ -193,10 +224,18 @@ async fn dispatch(
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
         Route::Explain(target) => explain::identity(&call, &target).await,
+        Route::GetSettings => settings::get(&call),
+        Route::PatchSettings => settings::patch(call).await,
         Route::Status => management::status(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::ListAuthorities => authorities::list(&call),
+        Route::GetAuthority(name) => authorities::get(&call, &name),
+        Route::PutAuthority(name) => authorities::put(call, &name).await,
+        Route::DeleteAuthority(name) => authorities::delete(&call, &name).await,
+        Route::DrawAuthorityCode(name) => authorities::code(&call, &name).await,
+        Route::VerifyAuthority(name) => authorities::verify(call, &name).await,
         Route::ListPolicies => policies::list(&call),
         Route::CreatePolicy => policies::create(call).await,
         Route::GetPolicy(name) => policies::get(&call, &name),
@@ -265,13 +304,16 @@ impl Call {
     ) -> Result<ModuleCaller<O>, Error> {
         self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        match gate.authorize_modules(self.token(), device, &self.path()).await {
-            Ok(caller) => {
-                self.peer.note_known();
-                Ok(caller)
-            }
-            Err(refusal) => Err(self.refuse(&refusal)),
-        }
+        let decision = gate.authorize_modules(self.token(), device, &self.path()).await;
+        let caller = decision.map_err(|refusal| self.refuse(&refusal))?;
+        let endpoint = match &caller {
+            ModuleCaller::Service(_) => Endpoint::Service,
+            ModuleCaller::EdgeDevice(_) => Endpoint::Device,
+        };
+        gate.admit(endpoint, self.peer_address())
+            .map_err(|refusal| self.refuse(&refusal))?;
+        self.peer.note_known();
+        Ok(caller)
     }
 
     /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
@@ -288,7 +330,7 @@ impl Call {
         match decision {
             Ok(proof) => {
                 self.peer.note_known();
-                Ok(proof)
+                Ok(proof.admitted(self.admitted.clone()))
             }
             Err(refusal) => {
                 let module = identity.module.as_ref().map(ModuleId::as_str);
@@ -306,6 +348,38 @@ impl Call {
     /// The host, and its port if it is not the usual one, under which the peer reaches the hub.
     pub(super) fn host(&self) -> &str {
         self.header(&HOST).unwrap_or_else(|| self.hub.host())
+    }
+
+    /// The address that the request comes from.
+    pub(super) fn peer_address(&self) -> IpAddr {
+        self.peer.address.ip()
+    }
+
+    /// Resolves when a stream that was opened for the operation `O` has lost its ground: the policy or its key is gone, or the address is denied
+    /// now. The expiry of its token does not end a stream.
+    pub(super) fn ground_lost<O: Operation>(&self) -> impl Future<Output = ()> + Send + use<O> {
+        let (app, hub, admitted) = (
+            Arc::clone(&self.app),
+            Arc::clone(&self.hub),
+            self.admitted.clone(),
+        );
+        let (token, path, address) = (self.token().to_owned(), self.path(), self.peer.address);
+        async move {
+            loop {
+                tokio::time::sleep(GROUND_PERIOD).await;
+                let gate = hub.gate();
+                let refusal = match gate.admit(admitted.endpoint(), admitted.address()) {
+                    Err(refusal) => refusal,
+                    Ok(_) => match gate.authorize_service::<O>(&token, &path) {
+                        Err(refusal) if refusal.reason != Reason::TokenExpired => refusal,
+                        _ => continue,
+                    },
+                };
+                let origin = Origin::new(address, "https").claiming(Some(hub.name().clone()), None, None);
+                app.records.leave(origin, closing_outcome_of(&refusal));
+                return;
+            }
+        }
     }
 
     /// The table of demands is what the documentation is made from: nothing else is asked of a caller.

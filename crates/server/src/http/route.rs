@@ -2,6 +2,7 @@
 //!
 //! Fixed words compare without case, a slash at the end does not count, and ids are percent-decoded once; a `+` stays a plus.
 
+use hub::network::Endpoint;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
@@ -65,6 +66,10 @@ pub(crate) enum Route {
     CompleteFeedback(String),
     /// `POST /messages/serviceBound/feedback/{lock}/abandon`
     AbandonFeedback(String),
+    /// `GET /$ironhub/v1/settings`
+    GetSettings,
+    /// `PATCH /$ironhub/v1/settings`
+    PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
     /// `GET /$ironhub/v1/events`
@@ -77,6 +82,18 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `GET /$ironhub/v1/authorities`
+    ListAuthorities,
+    /// `GET /$ironhub/v1/authorities/{name}`
+    GetAuthority(String),
+    /// `PUT /$ironhub/v1/authorities/{name}`
+    PutAuthority(String),
+    /// `DELETE /$ironhub/v1/authorities/{name}`
+    DeleteAuthority(String),
+    /// `POST /$ironhub/v1/authorities/{name}/code`
+    DrawAuthorityCode(String),
+    /// `POST /$ironhub/v1/authorities/{name}/verify`
+    VerifyAuthority(String),
     /// `GET /$ironhub/v1/policies`
     ListPolicies,
     /// `POST /$ironhub/v1/policies`
@@ -215,12 +232,20 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["settings"], "GET") => Ok(Self::GetSettings),
+            (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
+            (["authorities"], "GET") => Ok(Self::ListAuthorities),
+            (["authorities", _], "GET") => Ok(Self::GetAuthority(id(3))),
+            (["authorities", _], "PUT") => Ok(Self::PutAuthority(id(3))),
+            (["authorities", _], "DELETE") => Ok(Self::DeleteAuthority(id(3))),
+            (["authorities", _, "code"], "POST") => Ok(Self::DrawAuthorityCode(id(3))),
+            (["authorities", _, "verify"], "POST") => Ok(Self::VerifyAuthority(id(3))),
             (["policies"], "GET") => Ok(Self::ListPolicies),
             (["policies"], "POST") => Ok(Self::CreatePolicy),
             (["policies", _], "GET") => Ok(Self::GetPolicy(id(3))),
@@ -228,12 +253,16 @@ impl Route {
             (["policies", _], "DELETE") => Ok(Self::DeletePolicy(id(3))),
             (["policies", _, "rotate"], "POST") => Ok(Self::RotatePolicy(id(3))),
             (
-                ["status" | "events" | "monitor" | "consumer-groups" | "policies"]
+                [
+                    "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
+                    | "authorities",
+                ]
                 | [
-                    "consumer-groups" | "commands" | "explain" | "watch" | "policies",
+                    "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities",
                     _,
                 ]
                 | ["policies", _, "rotate"]
+                | ["authorities", _, "code" | "verify"]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -241,16 +270,41 @@ impl Route {
         }
     }
 
+    /// The endpoints of which one must be open to the peer's address: modules are looked after by services and by edge devices.
+    pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
+        match self {
+            Self::SendTelemetry(_)
+            | Self::ReceiveCommand(_)
+            | Self::SettleCommand(..)
+            | Self::AbandonCommand(..)
+            | Self::BeginUpload(_)
+            | Self::CompleteUpload(..) => &[Endpoint::Device],
+            Self::ListModules(_) | Self::PutModule(..) | Self::GetModule(..) | Self::DeleteModule(..) => {
+                &[Endpoint::Service, Endpoint::Device]
+            }
+            Self::Monitor => &[Endpoint::Reader],
+            _ => &[Endpoint::Service],
+        }
+    }
+
     /// Whether the path is one of Azure's, which need an `api-version`.
     pub(crate) fn needs_api_version(&self) -> bool {
         !matches!(
             self,
-            Self::Status
+            Self::GetSettings
+                | Self::PatchSettings
+                | Self::Status
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups
                 | Self::PutConsumerGroup(_)
                 | Self::DeleteConsumerGroup(_)
+                | Self::ListAuthorities
+                | Self::GetAuthority(_)
+                | Self::PutAuthority(_)
+                | Self::DeleteAuthority(_)
+                | Self::DrawAuthorityCode(_)
+                | Self::VerifyAuthority(_)
                 | Self::ListPolicies
                 | Self::CreatePolicy
                 | Self::GetPolicy(_)

@@ -103,6 +103,18 @@ pub(super) enum HubOperation {
     PutGroup(String),
     /// `DELETE /eventHubEndpoints/events/ConsumerGroups/{name}`
     DeleteGroup(String),
+    /// `GET /certificates`
+    ListCertificates,
+    /// `GET /certificates/{name}`
+    GetCertificate(String),
+    /// `PUT /certificates/{name}`
+    PutCertificate(String),
+    /// `DELETE /certificates/{name}`
+    DeleteCertificate(String),
+    /// `POST /certificates/{name}/generateVerificationCode`
+    DrawCode(String),
+    /// `POST /certificates/{name}/verify`
+    VerifyCertificate(String),
     /// A list that has nothing in it here: `jobs`, `routingEndpointsHealth`, `privateLinkResources`.
     EmptyList,
     /// `GET /privateEndpointConnections`, which is answered with an array alone.
@@ -195,6 +207,12 @@ impl HubOperation {
             (["eventhubendpoints", "events", "consumergroups", _], "DELETE") => {
                 Ok(Self::DeleteGroup(name(3)))
             }
+            (["certificates"], "GET") => Ok(Self::ListCertificates),
+            (["certificates", _], "GET") => Ok(Self::GetCertificate(name(1))),
+            (["certificates", _], "PUT") => Ok(Self::PutCertificate(name(1))),
+            (["certificates", _], "DELETE") => Ok(Self::DeleteCertificate(name(1))),
+            (["certificates", _, "generateverificationcode"], "POST") => Ok(Self::DrawCode(name(1))),
+            (["certificates", _, "verify"], "POST") => Ok(Self::VerifyCertificate(name(1))),
             (["jobs" | "routingendpointshealth" | "privatelinkresources"], "GET") => Ok(Self::EmptyList),
             (["privateendpointconnections"], "GET") => Ok(Self::PrivateEndpoints),
             (["failover"], "POST") => Ok(Self::Missing("A hub of one server has no other region")),
@@ -218,8 +236,11 @@ impl HubOperation {
                     | "routingendpointshealth"
                     | "privatelinkresources"
                     | "privateendpointconnections"
-                    | "failover",
+                    | "failover"
+                    | "certificates",
                 ]
+                | ["certificates", _]
+                | ["certificates", _, "generateverificationcode" | "verify"]
                 | ["iothubkeys", _, "listkeys"]
                 | ["eventhubendpoints", "events", "consumergroups"]
                 | ["eventhubendpoints", "events", "consumergroups", _]

@@ -25,9 +25,18 @@ impl HubOperation {
             Self::Statistics | Self::QuotaMetrics => operation::<ReadStatistics>(),
             Self::ListGroups | Self::GetGroup(_) => operation::<ReadConsumerGroups>(),
             Self::PutGroup(_) | Self::DeleteGroup(_) => operation::<WriteConsumerGroups>(),
-            Self::Put | Self::Patch | Self::Delete | Self::ListKeys | Self::KeysOf(_) | Self::Missing(_) => {
-                operation::<Management>()
-            }
+            Self::Put
+            | Self::Patch
+            | Self::Delete
+            | Self::ListKeys
+            | Self::KeysOf(_)
+            | Self::ListCertificates
+            | Self::GetCertificate(_)
+            | Self::PutCertificate(_)
+            | Self::DeleteCertificate(_)
+            | Self::DrawCode(_)
+            | Self::VerifyCertificate(_)
+            | Self::Missing(_) => operation::<Management>(),
         }
     }
 }
@@ -58,6 +67,12 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "./eventHubEndpoints/events/ConsumerGroups/{name}"),
     ("PUT", "./eventHubEndpoints/events/ConsumerGroups/{name}"),
     ("DELETE", "./eventHubEndpoints/events/ConsumerGroups/{name}"),
+    ("GET", "./certificates"),
+    ("GET", "./certificates/{name}"),
+    ("PUT", "./certificates/{name}"),
+    ("DELETE", "./certificates/{name}"),
+    ("POST", "./certificates/{name}/generateVerificationCode"),
+    ("POST", "./certificates/{name}/verify"),
     ("GET", "./jobs"),
     ("GET", "./routingEndpointsHealth"),
     ("GET", "./privateLinkResources"),

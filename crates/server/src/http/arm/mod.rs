@@ -6,6 +6,7 @@
 //! are done when they are answered, which ends the poller of the clients at once.
 
 mod address;
+mod certificates;
 mod demands;
 mod fixed;
 mod groups;
@@ -79,7 +80,7 @@ async fn dispatch(
                 .and_then(|name| caller.app().hubs.by_name(&name));
             match hub {
                 Some(hub) => {
-                    let call = caller.call(hub, Some(body), operation.demand());
+                    let call = caller.call(&hub, Some(body), operation.demand())?;
                     of_hub(call, &group, operation).await
                 }
                 None => absent(&caller, &name, &operation),
@@ -103,6 +104,12 @@ async fn of_hub(call: Call, group: &Group, operation: HubOperation) -> Result<Re
         HubOperation::GetGroup(name) => groups::get(&call, group, &name).await,
         HubOperation::PutGroup(name) => groups::put(&call, group, &name).await,
         HubOperation::DeleteGroup(name) => groups::delete(&call, &name).await,
+        HubOperation::ListCertificates => certificates::list(&call, group),
+        HubOperation::GetCertificate(name) => certificates::get(&call, group, &name),
+        HubOperation::PutCertificate(name) => certificates::put(call, group, &name).await,
+        HubOperation::DeleteCertificate(name) => certificates::delete(&call, &name).await,
+        HubOperation::DrawCode(name) => certificates::code(&call, group, &name).await,
+        HubOperation::VerifyCertificate(name) => certificates::verify(call, group, &name).await,
         HubOperation::EmptyList => {
             call.authorize::<ReadHub>()?;
             list::<()>(&[])

@@ -14,12 +14,15 @@ use hub::description::Description;
 use hub::error::{Code, Error};
 use hub::identity::IfMatch;
 use hub::limits::Limit;
+use hub::network::{IpFilterRule, NetworkRuleSets};
+use hub::settings::{Settings, TlsVersion};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::reply::{self, Reply};
 use crate::http::request::Call;
+use crate::http::settings::check_caller;
 
 use super::address::{Group, HUB_TYPE};
 use super::keys::GivenRule;
@@ -27,6 +30,9 @@ use super::{fixed, list as list_of};
 
 /// Where a hub of one's own is.
 const LOCATION: &str = "local";
+
+/// What is shown where the hub leaves it to the server.
+const LOWEST_TLS: TlsVersion = TlsVersion::V1_2;
 
 /// The one tier that has everything.
 const SKU: &str = "S1";
@@ -70,6 +76,14 @@ impl Default for Given {
 struct GivenProperties {
     authorization_policies: Option<Vec<GivenRule>>,
     comments: Option<String>,
+    disable_local_auth: Option<bool>,
+    #[serde(rename = "disableDeviceSAS")]
+    disable_device_sas: Option<bool>,
+    #[serde(rename = "disableModuleSAS")]
+    disable_module_sas: Option<bool>,
+    min_tls_version: Option<String>,
+    ip_filter_rules: Option<Vec<IpFilterRule>>,
+    network_rule_sets: Option<NetworkRuleSets>,
     #[serde(flatten)]
     others: serde_json::Map<String, Value>,
 }
@@ -84,6 +98,11 @@ pub(super) async fn put(mut call: Call, group: &Group) -> Result<Reply, Error> {
     let current = resource(&call, group, &description);
     check_etag(&call, &current)?;
     fixed::check(&given.properties.others, &given.identity, &current)?;
+    let settings = call.hub.settings().current();
+    let changed = given.properties.settings(settings.settings.clone())?;
+    if changed.network != settings.settings.network {
+        check_caller(&call, &changed)?;
+    }
     let rules = given
         .properties
         .authorization_policies
@@ -100,11 +119,46 @@ pub(super) async fn put(mut call: Call, group: &Group) -> Result<Reply, Error> {
     let descriptions = call.hub.descriptions();
     descriptions.check(&tags, comment.as_deref())?;
 
+    if changed != settings.settings {
+        let if_match = IfMatch::Etag(settings.etag.to_string());
+        call.hub
+            .update_settings(&proof, |_| Ok(changed), &if_match)
+            .await?;
+    }
     if let Some(rules) = rules {
         policies.replace(&proof, rules, Some(&revision)).await?;
     }
     descriptions.put(&proof, &description, tags, comment).await?;
     show(&call, group).await
+}
+
+impl GivenProperties {
+    /// The settings with what is given in its place.
+    fn settings(&self, mut settings: Settings) -> Result<Settings, Error> {
+        let put = |given: Option<bool>, place: &mut bool| *place = given.unwrap_or(*place);
+        put(self.disable_local_auth, &mut settings.disable_local_auth);
+        put(self.disable_device_sas, &mut settings.disable_device_sas);
+        put(self.disable_module_sas, &mut settings.disable_module_sas);
+        if let Some(version) = self.min_tls_version.as_deref().filter(|text| !text.is_empty()) {
+            let version = TlsVersion::from_azure(version)
+                .map_err(|unknown| Error::argument(format!("properties.minTlsVersion: {unknown}")))?;
+            // What the server demands by itself is no setting of the hub.
+            if settings.tls.min_tls_version.is_some() || version != LOWEST_TLS {
+                settings.tls.min_tls_version = Some(version);
+            }
+        }
+        if self.ip_filter_rules.is_some() || self.network_rule_sets.is_some() {
+            let mut filters = settings.network.to_azure();
+            if let Some(rules) = &self.ip_filter_rules {
+                filters.ip_filter_rules.clone_from(rules);
+            }
+            if let Some(sets) = &self.network_rule_sets {
+                filters.network_rule_sets = Some(sets.clone());
+            }
+            settings.network = settings.network.with_azure(&filters)?;
+        }
+        Ok(settings)
+    }
 }
 
 #[derive(Deserialize)]
@@ -201,8 +255,9 @@ fn resource(call: &Call, group: &Group, description: &Description) -> Value {
 /// Another one after each change of anything that a client may change.
 fn etag(call: &Call, description: &Description) -> String {
     let state = format!(
-        "{}/{}",
+        "{}/{}/{}",
         call.hub.gate().policies().revision(),
+        call.hub.settings().current().etag,
         description.revision()
     );
     let digest = digest::digest(&digest::SHA256, state.as_bytes());
@@ -211,6 +266,9 @@ fn etag(call: &Call, description: &Description) -> String {
 
 fn properties(call: &Call, description: &Description) -> Value {
     let (app, hub) = (&call.app, &call.hub);
+    let current = hub.settings().current();
+    let settings = &current.settings;
+    let filters = settings.network.to_azure();
     let partitions = hub.telemetry().log().partition_count();
     let ids: Vec<String> = (0..partitions).map(|number| number.to_string()).collect();
     let port = match app.amqp_port() {
@@ -255,6 +313,12 @@ fn properties(call: &Call, description: &Description) -> Value {
                 "maxDeliveryCount": count(Limit::FeedbackDeliveriesMax),
             },
         },
+        "disableLocalAuth": settings.disable_local_auth,
+        "disableDeviceSAS": settings.disable_device_sas,
+        "disableModuleSAS": settings.disable_module_sas,
+        "minTlsVersion": settings.tls.min_tls_version.unwrap_or(LOWEST_TLS).name(),
+        "ipFilterRules": filters.ip_filter_rules,
+        "networkRuleSets": filters.network_rule_sets,
         "features": "None",
         "comments": description.comment,
         "locations": [{ "location": LOCATION, "role": "primary" }],

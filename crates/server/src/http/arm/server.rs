@@ -28,7 +28,7 @@ pub(super) async fn answer(
         ServerOperation::ListHubs => {
             let mut resources = Vec::new();
             for hub in caller.hubs_with::<ReadHub>()? {
-                let call = caller.call(hub, None, operation.demand());
+                let call = caller.call(&hub, None, operation.demand())?;
                 resources.push(resource::describe(&call, group).await?);
             }
             list(&resources)
@@ -37,7 +37,7 @@ pub(super) async fn answer(
             let Some(hub) = caller.hubs_with::<Management>()?.into_iter().next() else {
                 return Err(Error::bug("nobody manages a hub and was let in"));
             };
-            let mut call = caller.call(hub, Some(body), operation.demand());
+            let mut call = caller.call(&hub, Some(body), operation.demand())?;
             let request: NameRequest = call.json().await?;
             check_name(caller, &request)
         }
