@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Authorized, Gate, HubProfile, Policies, Rules, operation};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
+use crate::description::Descriptions;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fetch::Fetch;
@@ -63,6 +64,7 @@ pub struct Hub {
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
+    descriptions: Descriptions,
 }
 
 impl Hub {
@@ -129,6 +131,8 @@ impl Hub {
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
+        let descriptions =
+            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
         Ok(Self {
             name,
             hosts,
@@ -139,6 +143,7 @@ impl Hub {
             telemetry,
             groups,
             readers,
+            descriptions,
         })
     }
 
@@ -200,6 +205,11 @@ impl Hub {
     /// Consumer groups.
     pub fn groups(&self) -> &ConsumerGroups {
         &self.groups
+    }
+
+    /// What people note about it.
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
     }
 
     /// Who reads.
@@ -289,6 +299,12 @@ impl Hubs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&HostName::new(host))
             .cloned()
+    }
+
+    /// The hub of a name.
+    pub fn by_name(&self, name: &HubName) -> Option<Arc<Hub>> {
+        let by_host = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        by_host.values().find(|hub| hub.name() == name).cloned()
     }
 
     /// Every hub once, by name.

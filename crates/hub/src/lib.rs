@@ -9,6 +9,7 @@ pub mod access;
 pub mod bus;
 pub mod clock;
 pub mod commands;
+pub mod description;
 pub mod entropy;
 pub mod error;
 pub mod events;

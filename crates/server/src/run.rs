@@ -11,6 +11,7 @@ use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
+use hub::access::{Policy, Rights};
 use hub::bus::Mail;
 use hub::clock::SystemClock;
 use hub::commands::{Commands, Feedback};
@@ -548,12 +549,15 @@ fn ready(app: &App, addresses: Addresses) -> Ready {
 }
 
 fn ready_hub(hub: &Hub, https_port: &str, amqp_port: &str) -> ReadyHub {
-    let policy = hub.gate().policies().get("iothubowner");
-    let key = policy
-        .as_ref()
-        .map(|policy| policy.primary.expose())
-        .unwrap_or_default();
-    let access = format!("SharedAccessKeyName=iothubowner;SharedAccessKey={key}");
+    // The owner of a new hub, or who holds all rights in its stead.
+    let policies = hub.gate().policies();
+    let is_owner = |policy: &Arc<Policy>| policy.rights.contains(Rights::ALL);
+    let policy = policies.get("iothubowner").filter(is_owner);
+    let policy = policy.or_else(|| policies.list().into_iter().find(is_owner));
+    let access = policy.map_or_else(String::new, |policy| {
+        let key = policy.primary.expose();
+        format!("SharedAccessKeyName={};SharedAccessKey={key}", policy.name)
+    });
     let (host, name) = (hub.host(), hub.name());
     ReadyHub {
         name: name.to_string(),

@@ -31,8 +31,8 @@ pub use grant::{Grant, Holder};
 pub use operation::{Operation, Operations};
 pub use plain::PlainUser;
 pub use policies::Policies;
-pub use policy::Policy;
 pub(crate) use policy::reseal as reseal_policy;
+pub use policy::{InvalidRotation, Policy, Rotation};
 pub use profile::{HubProfile, Rules};
 pub use proof::{
     Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller,
@@ -43,6 +43,6 @@ pub mod right {
 }
 
 pub use refusal::{Reason, Refusal, Step, Subject};
-pub use rights::Rights;
+pub use rights::{InvalidRights, Rights};
 pub use scope::{Resource, Scope};
 pub use trail::{Explanation, PassedStep};

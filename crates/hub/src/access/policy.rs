@@ -2,6 +2,7 @@
 //! (docs/formats/identities.md).
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -46,12 +47,55 @@ pub struct Policy {
     pub secondary: SymmetricKey,
 }
 
+/// Which keys of a policy change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// A new primary key.
+    Primary,
+    /// A new secondary key.
+    Secondary,
+    /// Both keys change places; nobody loses its ground.
+    Swap,
+}
+
+/// The text is no rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what is rotated is primary, secondary or swap")]
+pub struct InvalidRotation;
+
+impl FromStr for Rotation {
+    type Err = InvalidRotation;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRotation> {
+        match text {
+            "primary" => Ok(Self::Primary),
+            "secondary" => Ok(Self::Secondary),
+            "swap" => Ok(Self::Swap),
+            _ => Err(InvalidRotation),
+        }
+    }
+}
+
 impl Policy {
     /// A policy with two new keys.
     ///
     /// # Errors
     /// `ArgumentInvalid` when the name is empty, too long, or holds a character that user names and tokens cut at.
     pub fn generate(name: &str, rights: Rights, entropy: &dyn Entropy) -> Result<Self, Error> {
+        let (primary, secondary) = (SymmetricKey::generate(entropy), SymmetricKey::generate(entropy));
+        Self::with_keys(name, rights, primary, secondary)
+    }
+
+    /// A policy with keys that are given.
+    ///
+    /// # Errors
+    /// Those of [`generate`](Self::generate).
+    pub fn with_keys(
+        name: &str,
+        rights: Rights,
+        primary: SymmetricKey,
+        secondary: SymmetricKey,
+    ) -> Result<Self, Error> {
         let valid = (1..=POLICY_NAME_CHARS_MAX).contains(&name.len())
             && name
                 .bytes()
@@ -64,9 +108,31 @@ impl Policy {
         Ok(Self {
             name: name.into(),
             rights,
-            primary: SymmetricKey::generate(entropy),
-            secondary: SymmetricKey::generate(entropy),
+            primary,
+            secondary,
         })
+    }
+
+    /// Whether the other is the same in everything, the spelling of its keys included.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_same_key = |one: &SymmetricKey, other: &SymmetricKey| {
+            one.is_same(other) && one.expose().len() == other.expose().len()
+        };
+        self.name == other.name
+            && self.rights == other.rights
+            && is_same_key(&self.primary, &other.primary)
+            && is_same_key(&self.secondary, &other.secondary)
+    }
+
+    /// The policy with other keys.
+    pub fn rotated(&self, rotation: Rotation, entropy: &dyn Entropy) -> Self {
+        let mut rotated = self.clone();
+        match rotation {
+            Rotation::Primary => rotated.primary = SymmetricKey::generate(entropy),
+            Rotation::Secondary => rotated.secondary = SymmetricKey::generate(entropy),
+            Rotation::Swap => std::mem::swap(&mut rotated.primary, &mut rotated.secondary),
+        }
+        rotated
     }
 }
 

@@ -107,6 +107,12 @@ impl Files {
         Ok(())
     }
 
+    /// Whether services of a hub are notified of uploads.
+    pub fn notifies(&self, hub: &HubName) -> bool {
+        let hubs = self.hubs.read().unwrap_or_else(PoisonError::into_inner);
+        hubs.get(hub).is_some_and(|open| open.files.notifies)
+    }
+
     /// The queue in which services hear of uploads.
     pub fn notifications(&self) -> &Arc<FileNotifications> {
         &self.notifications

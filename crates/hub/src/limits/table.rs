@@ -208,6 +208,11 @@ limits! {
     CertificateBytesMax "certificate_bytes_max" Bytes 16_384, None,
         "Bytes of one certificate that is uploaded.";
 
+    // The hub as a resource.
+    HubTagsMax "hub_tags_max" Count 50, None,
+        "Tags of a hub.";
+    HubDescriptionBytesMax "hub_description_bytes_max" Bytes 65_536, None,
+        "Bytes of the tags of a hub and of the comment on it.";
     // Network.
     NetworkRulesMax "network_rules_max" Count 100, None,
         "Network rules of a hub.";

@@ -1,5 +1,7 @@
 //! The commands, one a file.
 
+mod ca;
+mod cert;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -17,6 +19,7 @@ mod method;
 mod module;
 mod monitor;
 mod network;
+mod policy;
 mod serve;
 mod simulate;
 mod status;
@@ -63,6 +66,15 @@ pub(crate) enum Command {
     /// Tell all that is known of a device, and why it is refused
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Create, show, rotate and delete shared access policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Add, verify and delete the CA certificates that the hub trusts for its devices
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Make a certificate authority for development, and issue certificates to devices
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -103,6 +115,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
+        Command::Policy(command) => policy::run(&command),
+        Command::Ca(command) => ca::run(&command),
+        Command::Cert(command) => cert::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Hub(command) => hub::run(&command),
         Command::Network(command) => network::run(&command),

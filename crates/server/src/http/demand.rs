@@ -30,7 +30,8 @@ impl Demand {
     }
 }
 
-const fn operation<O: Operation>() -> Demand {
+/// The demand of an operation.
+pub(super) const fn operation<O: Operation>() -> Demand {
     Demand::Operation(O::DEFINITION)
 }
 
@@ -60,11 +61,23 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::PatchSettings => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
             Self::MasterKeyStatus | Self::RotateMasterKey => operation::<Management>(),
+            Self::PatchSettings
+            | Self::ListAuthorities
+            | Self::GetAuthority(_)
+            | Self::PutAuthority(_)
+            | Self::DeleteAuthority(_)
+            | Self::DrawAuthorityCode(_)
+            | Self::VerifyAuthority(_)
+            | Self::ListPolicies
+            | Self::CreatePolicy
+            | Self::GetPolicy(_)
+            | Self::PutPolicy(_)
+            | Self::DeletePolicy(_)
+            | Self::RotatePolicy(_) => operation::<Management>(),
             Self::SendTelemetry(_)
             | Self::ReceiveCommand(_)
             | Self::SettleCommand(..)
@@ -117,6 +130,18 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/$ironhub/v1/consumer-groups/{name}"),
     ("GET", "/$ironhub/v1/master-key"),
     ("POST", "/$ironhub/v1/master-key/rotate"),
+    ("GET", "/$ironhub/v1/authorities"),
+    ("GET", "/$ironhub/v1/authorities/{name}"),
+    ("PUT", "/$ironhub/v1/authorities/{name}"),
+    ("DELETE", "/$ironhub/v1/authorities/{name}"),
+    ("POST", "/$ironhub/v1/authorities/{name}/code"),
+    ("POST", "/$ironhub/v1/authorities/{name}/verify"),
+    ("GET", "/$ironhub/v1/policies"),
+    ("POST", "/$ironhub/v1/policies"),
+    ("GET", "/$ironhub/v1/policies/{name}"),
+    ("PUT", "/$ironhub/v1/policies/{name}"),
+    ("POST", "/$ironhub/v1/policies/{name}/rotate"),
+    ("DELETE", "/$ironhub/v1/policies/{name}"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

@@ -20,6 +20,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::refusal::{closing_outcome_of, outcome_of};
@@ -31,8 +32,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, master_key, methods, modules,
-    registry, settings, twins, upgrade,
+    arm, authorities, blobs, commands, device, events, explain, feedback, files, management, master_key,
+    methods, modules, policies, registry, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -68,6 +69,74 @@ pub(super) struct Call {
     demand: Demand,
 }
 
+/// Who asks and with what, before it is said of which hub.
+pub(super) struct Caller {
+    app: Arc<App>,
+    tracking: Tracking,
+    peer: Arc<Peer>,
+    head: Parts,
+}
+
+impl Caller {
+    pub(super) fn new(app: Arc<App>, peer: Arc<Peer>, tracking: Tracking, head: Parts) -> Self {
+        Self {
+            app,
+            tracking,
+            peer,
+            head,
+        }
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The same request, of a hub whose network rules let the caller in.
+    pub(super) fn call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Error> {
+        self.try_call(hub, body, demand)
+            .map_err(|refusal| self.refuse(hub, &refusal))
+    }
+
+    fn try_call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Refusal> {
+        let admitted = hub
+            .gate()
+            .admit_any(&[Endpoint::Service], self.peer.address.ip())?;
+        Ok(Call {
+            app: Arc::clone(&self.app),
+            hub: Arc::clone(hub),
+            admitted,
+            tracking: self.tracking.clone(),
+            peer: Arc::clone(&self.peer),
+            head: self.head.clone(),
+            body,
+            demand,
+        })
+    }
+
+    fn refuse(&self, hub: &Hub, refusal: &Refusal) -> Error {
+        let origin = Origin::new(self.peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+        self.app.records.leave(origin, outcome_of(refusal));
+        refusal.to_peer()
+    }
+
+    /// The hubs in which the caller may do the operation `O`: at least one, or a refusal that leaves a record.
+    pub(super) fn hubs_with<O: Operation>(&self) -> Result<Vec<Arc<Hub>>, Error> {
+        let mut allowed = Vec::new();
+        let mut first_refusal = None;
+        for hub in self.app.hubs.all() {
+            let call = self.try_call(&hub, None, Demand::Operation(O::DEFINITION));
+            match call.and_then(|call| call.try_authorize::<O>()) {
+                Ok(_) => allowed.push(hub),
+                Err(refusal) => first_refusal = first_refusal.or(Some((hub, refusal))),
+            }
+        }
+        match first_refusal {
+            Some((hub, refusal)) if allowed.is_empty() => Err(self.refuse(&hub, &refusal)),
+            _ => Ok(allowed),
+        }
+    }
+}
+
 /// Answers a request; never fails.
 pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Reply {
     let mut random = [0; 16];
@@ -79,6 +148,7 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     let is_head = request.method() == Method::HEAD;
     let answered = match WebSocketEndpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None if arm::is_address(request.uri().path()) => Ok(arm::answer(request, app, peer, &tracking).await),
         None => dispatch(request, app, peer, &tracking).await,
     };
     let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
@@ -162,6 +232,18 @@ async fn dispatch(
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::ListAuthorities => authorities::list(&call),
+        Route::GetAuthority(name) => authorities::get(&call, &name),
+        Route::PutAuthority(name) => authorities::put(call, &name).await,
+        Route::DeleteAuthority(name) => authorities::delete(&call, &name).await,
+        Route::DrawAuthorityCode(name) => authorities::code(&call, &name).await,
+        Route::VerifyAuthority(name) => authorities::verify(call, &name).await,
+        Route::ListPolicies => policies::list(&call),
+        Route::CreatePolicy => policies::create(call).await,
+        Route::GetPolicy(name) => policies::get(&call, &name),
+        Route::PutPolicy(name) => policies::put(call, &name).await,
+        Route::DeletePolicy(name) => policies::delete(&call, &name).await,
+        Route::RotatePolicy(name) => policies::rotate(call, &name).await,
         Route::Events => events::records(&call),
         Route::Monitor => events::monitor(&call),
     }
@@ -180,6 +262,27 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
             .leave(Origin::new(peer.address, "https"), outcome_of(&refusal));
         refusal.to_peer()
     })
+}
+
+/// Whether a path is for those who manage hubs.
+fn is_management(path: &str) -> bool {
+    arm::is_address(path) || path.starts_with("/$ironhub/")
+}
+
+/// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.
+fn signature_of_bearer(text: &str) -> &str {
+    const SIGNATURE: &str = "SharedAccessSignature ";
+    match text.split_once(' ') {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("bearer")
+                && rest
+                    .get(..SIGNATURE.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(SIGNATURE)) =>
+        {
+            rest
+        }
+        _ => text,
+    }
 }
 
 fn check_api_version(head: &Parts) -> Result<(), Error> {
@@ -299,7 +402,12 @@ impl Call {
     }
 
     fn token(&self) -> &str {
-        self.header(&AUTHORIZATION).unwrap_or_default()
+        let text = self.header(&AUTHORIZATION).unwrap_or_default();
+        if is_management(self.head.uri.path()) {
+            signature_of_bearer(text)
+        } else {
+            text
+        }
     }
 
     /// The path as tokens name it: percent-decoded once, without the first slash.
@@ -368,6 +476,18 @@ impl Call {
     /// Reads the body of a registry request. Only called for a peer that is authorised.
     pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
         self.body_within(Limit::RegistryBodyBytesMax).await
+    }
+
+    /// Reads a body of JSON that may hold keys: what is wrong with it is told without repeating any of it.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let bytes = self.body().await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::peer(
+                Code::DeserializationError,
+                format!("The body is not the JSON that the operation expects: line {line}, column {column}"),
+            )
+        })
     }
 
     /// Reads a body of at most a limit's bytes. Only called for a peer that is authorised.

@@ -82,6 +82,30 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `GET /$ironhub/v1/authorities`
+    ListAuthorities,
+    /// `GET /$ironhub/v1/authorities/{name}`
+    GetAuthority(String),
+    /// `PUT /$ironhub/v1/authorities/{name}`
+    PutAuthority(String),
+    /// `DELETE /$ironhub/v1/authorities/{name}`
+    DeleteAuthority(String),
+    /// `POST /$ironhub/v1/authorities/{name}/code`
+    DrawAuthorityCode(String),
+    /// `POST /$ironhub/v1/authorities/{name}/verify`
+    VerifyAuthority(String),
+    /// `GET /$ironhub/v1/policies`
+    ListPolicies,
+    /// `POST /$ironhub/v1/policies`
+    CreatePolicy,
+    /// `GET /$ironhub/v1/policies/{name}`
+    GetPolicy(String),
+    /// `PUT /$ironhub/v1/policies/{name}`
+    PutPolicy(String),
+    /// `DELETE /$ironhub/v1/policies/{name}`
+    DeletePolicy(String),
+    /// `POST /$ironhub/v1/policies/{name}/rotate`
+    RotatePolicy(String),
     /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
     SendCommand(Target),
     /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
@@ -222,10 +246,30 @@ impl Route {
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
+            (["authorities"], "GET") => Ok(Self::ListAuthorities),
+            (["authorities", _], "GET") => Ok(Self::GetAuthority(id(3))),
+            (["authorities", _], "PUT") => Ok(Self::PutAuthority(id(3))),
+            (["authorities", _], "DELETE") => Ok(Self::DeleteAuthority(id(3))),
+            (["authorities", _, "code"], "POST") => Ok(Self::DrawAuthorityCode(id(3))),
+            (["authorities", _, "verify"], "POST") => Ok(Self::VerifyAuthority(id(3))),
+            (["policies"], "GET") => Ok(Self::ListPolicies),
+            (["policies"], "POST") => Ok(Self::CreatePolicy),
+            (["policies", _], "GET") => Ok(Self::GetPolicy(id(3))),
+            (["policies", _], "PUT") => Ok(Self::PutPolicy(id(3))),
+            (["policies", _], "DELETE") => Ok(Self::DeletePolicy(id(3))),
+            (["policies", _, "rotate"], "POST") => Ok(Self::RotatePolicy(id(3))),
             (
-                ["settings" | "status" | "events" | "monitor" | "consumer-groups" | "master-key"]
+                [
+                    "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
+                    | "authorities" | "master-key",
+                ]
+                | [
+                    "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities",
+                    _,
+                ]
+                | ["policies", _, "rotate"]
+                | ["authorities", _, "code" | "verify"]
                 | ["master-key", "rotate"]
-                | ["consumer-groups" | "commands" | "explain" | "watch", _]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -262,6 +306,18 @@ impl Route {
                 | Self::ListConsumerGroups
                 | Self::PutConsumerGroup(_)
                 | Self::DeleteConsumerGroup(_)
+                | Self::ListAuthorities
+                | Self::GetAuthority(_)
+                | Self::PutAuthority(_)
+                | Self::DeleteAuthority(_)
+                | Self::DrawAuthorityCode(_)
+                | Self::VerifyAuthority(_)
+                | Self::ListPolicies
+                | Self::CreatePolicy
+                | Self::GetPolicy(_)
+                | Self::PutPolicy(_)
+                | Self::DeletePolicy(_)
+                | Self::RotatePolicy(_)
                 | Self::SendCommand(_)
                 | Self::Explain(_)
                 | Self::WatchTwin(_)
@@ -271,7 +327,7 @@ impl Route {
     }
 }
 
-fn decode(segment: &str) -> String {
+pub(super) fn decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
