@@ -223,6 +223,7 @@ async fn all_are_replaced_at_once_or_none() {
     let reopened = Policies::open(
         HubName::parse("hub1").unwrap(),
         world.store.clone(),
+        world.vault.clone(),
         world.bus.clone(),
         Arc::clone(&world.limits),
     );
