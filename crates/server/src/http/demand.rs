@@ -60,11 +60,10 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::PatchSettings => operation::<Management>(),
+            Self::PatchSettings | Self::MasterKeyStatus | Self::RotateMasterKey => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
-            Self::MasterKeyStatus | Self::RotateMasterKey => operation::<Management>(),
             Self::SendTelemetry(_)
             | Self::ReceiveCommand(_)
             | Self::SettleCommand(..)
