@@ -19,9 +19,8 @@ use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
 
-use super::checks::{
-    Passed, check_certificate, check_device_scope, check_operation, is_bearer, scope_mismatch,
-};
+use super::bearer::{Bearers, is_bearer};
+use super::checks::{Passed, check_certificate, check_device_scope, check_operation, scope_mismatch};
 use super::credential::{Credential, Secretive};
 use super::operation::Operation;
 use super::policies::Policies;
@@ -49,6 +48,8 @@ pub struct Gate {
         reason = "what a chain is checked against, which is the next piece"
     )]
     pub(super) trust: Trust,
+    /// Nothing while no bearer token is taken.
+    pub(super) bearers: Option<Bearers>,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
@@ -76,6 +77,7 @@ impl Gate {
             profile: RwLock::new(Arc::new(profile)),
             policies,
             trust,
+            bearers: None,
             store,
             clock,
             limits,
@@ -160,6 +162,9 @@ impl Gate {
 
     /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
     pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
+        if is_bearer(token) {
+            return self.authorize_bearer(token);
+        }
         let hub = self.profile();
         let token = self.service_token(token)?;
         let passed = self.check_token(&hub, &token, None)?;
@@ -187,9 +192,6 @@ impl Gate {
             return Err(
                 Refusal::new(Reason::CredentialMissing, Subject::Peer).expecting("a shared access signature")
             );
-        }
-        if is_bearer(text) {
-            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
         }
         Token::parse(text, &self.limits)
     }
@@ -261,7 +263,7 @@ pub(super) fn authenticated(
     passed: &Passed,
 ) -> Authenticated {
     let scope = match (&passed.basis, &identity.module) {
-        (Basis::PolicyKey { .. }, _) => AuthScope::Hub,
+        (Basis::PolicyKey { .. } | Basis::Bearer, _) => AuthScope::Hub,
         (Basis::IdentityKey(_), None) => AuthScope::Device,
         (Basis::IdentityKey(_), Some(_)) => AuthScope::Module,
     };

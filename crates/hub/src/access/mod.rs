@@ -4,9 +4,11 @@
 //! and that cannot be made elsewhere, or with a [`Refusal`] that says to the operator what was expected and what came.
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
+pub mod bearer;
 mod checks;
 mod credential;
 mod gate;
+mod gate_bearer;
 mod gate_edge;
 mod gate_grants;
 mod grant;
@@ -18,11 +20,13 @@ mod profile;
 pub mod proof;
 mod refusal;
 mod rights;
+pub mod roles;
 pub mod sas;
 mod scope;
 
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
+pub use gate_bearer::Bearer;
 pub use grant::{Grant, Holder};
 pub use operation::{Operation, Operations};
 pub use plain::PlainUser;

@@ -109,6 +109,7 @@ async fn dispatch(
         body: Some(body),
         demand: route.demand(),
     };
+    call.hub.gate().prepare(call.token()).await;
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
         Route::GetDevice(id) => registry::get(&call, &id).await,
@@ -243,8 +244,26 @@ impl Call {
         Ok(proof)
     }
 
+    /// Clients of the management plane put `Bearer` before whatever their credential returns, a shared access signature too.
     fn token(&self) -> &str {
-        self.header(&AUTHORIZATION).unwrap_or_default()
+        let token = self.header(&AUTHORIZATION).unwrap_or_default();
+        let path = self.head.uri.path();
+        let is_management = ["/$ironhub/", "/subscriptions/"].iter().any(|start| {
+            path.get(..start.len())
+                .is_some_and(|found| found.eq_ignore_ascii_case(start))
+        });
+        match token.split_once(' ') {
+            Some((scheme, rest))
+                if is_management
+                    && scheme.eq_ignore_ascii_case("bearer")
+                    && rest
+                        .split_once(' ')
+                        .is_some_and(|(inner, _)| inner.eq_ignore_ascii_case("SharedAccessSignature")) =>
+            {
+                rest
+            }
+            _ => token,
+        }
     }
 
     /// The path as tokens name it: percent-decoded once, without the first slash.
@@ -257,13 +276,13 @@ impl Call {
     fn refuse(&self, refusal: &Refusal) -> Error {
         let (device, module) = match &refusal.subject {
             Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
-            Subject::Policy(_) | Subject::Peer => (None, None),
+            Subject::Policy(_) | Subject::Principal(_) | Subject::Peer => (None, None),
         };
         let hub = Some(self.hub.name().clone());
         let origin =
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
         self.app.records.leave(origin, outcome_of(refusal));
-        refusal.to_peer()
+        refusal.to_peer_on(self.head.method.as_str(), self.head.uri.path())
     }
 
     /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.
