@@ -68,14 +68,6 @@ impl Gate {
         self.authorize_verified(bearers, &bearer.0)
     }
 
-    /// When links that stand on a bearer token must end. Unlike a shared access signature it has no grace: whoever signs it in
-    /// decides by the hour who may still come.
-    pub(super) fn bearer_ends_at(&self, bearer: &Bearer) -> Timestamp {
-        self.bearers
-            .as_ref()
-            .map_or(Timestamp::NEVER, |bearers| bearers.ends_at(&bearer.0))
-    }
-
     fn authorize_verified<O: Operation>(
         &self,
         bearers: &Bearers,
@@ -108,6 +100,12 @@ impl Gate {
 pub struct Bearer(pub(super) Arc<Verified>);
 
 impl Bearer {
+    /// When links that stand on it must end. Unlike a shared access signature it has no grace: whoever signs it decides by the
+    /// hour who may still come.
+    pub(super) fn ends_at(&self) -> Timestamp {
+        self.0.ends_at()
+    }
+
     /// Whom to name.
     pub fn subject(&self) -> Subject {
         self.0.principal.subject()

@@ -142,7 +142,7 @@ impl Gate {
     /// When links that stand on a grant must end if nothing renews it.
     pub fn grant_ends_at(&self, grant: &Grant) -> Timestamp {
         match &grant.holder {
-            Holder::Principal(bearer) => self.bearer_ends_at(bearer),
+            Holder::Principal(bearer) => bearer.ends_at(),
             Holder::Identity(_) | Holder::Policy(_) => {
                 grant.expires.plus(self.limits.time(Limit::SasExpiryGraceSecs))
             }

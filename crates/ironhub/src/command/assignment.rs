@@ -81,17 +81,29 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let path = format!("assignments/{}", escaped(&arguments.id));
             own(&arguments.client, Method::DELETE, &path, None)?;
             let answer = json!({ "id": arguments.id, "deleted": true });
-            say(&arguments.client, &answer, &format!("assignment {} deleted", arguments.id))
+            say(
+                &arguments.client,
+                &answer,
+                &format!("assignment {} deleted", arguments.id),
+            )
         }
     }
 }
 
 fn create(arguments: &CreateArguments) -> Result<(), Failure> {
-    let Principal { subject, group, app_role } = &arguments.to;
+    let Principal {
+        subject,
+        group,
+        app_role,
+    } = &arguments.to;
     let named = [("subject", subject), ("group", group), ("appRole", app_role)];
-    let given = named.into_iter().find_map(|(kind, id)| Some((kind, id.as_ref()?)));
+    let given = named
+        .into_iter()
+        .find_map(|(kind, id)| Some((kind, id.as_ref()?)));
     let Some((kind, id)) = given else {
-        return Err(Failure::failed("say whom the role is for: --subject, --group or --app-role"));
+        return Err(Failure::failed(
+            "say whom the role is for: --subject, --group or --app-role",
+        ));
     };
     let body = json!({
         "role": arguments.role,
@@ -100,6 +112,10 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         "issuer": arguments.issuer,
     });
     let answer = own(&arguments.client, Method::POST, "assignments", Some(&body))?;
-    let text = format!("assignment {}: {id} has {}", text_of(&answer, "id"), arguments.role);
+    let text = format!(
+        "assignment {}: {id} has {}",
+        text_of(&answer, "id"),
+        arguments.role
+    );
     say(&arguments.client, &answer, &text)
 }

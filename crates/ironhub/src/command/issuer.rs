@@ -70,7 +70,11 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let path = format!("issuers/{}", escaped(&arguments.name));
             own(&arguments.client, Method::DELETE, &path, None)?;
             let answer = json!({ "name": arguments.name, "deleted": true });
-            say(&arguments.client, &answer, &format!("issuer {} deleted", arguments.name))
+            say(
+                &arguments.client,
+                &answer,
+                &format!("issuer {} deleted", arguments.name),
+            )
         }
     }
 }
@@ -98,7 +102,11 @@ fn set(arguments: &SetArguments) -> Result<(), Failure> {
     }
     let path = format!("issuers/{}", escaped(&arguments.name));
     let answer = own(&arguments.client, Method::PUT, &path, Some(&Value::Object(body)))?;
-    say(&arguments.client, &answer, &format!("issuer {} is trusted", arguments.name))
+    say(
+        &arguments.client,
+        &answer,
+        &format!("issuer {} is trusted", arguments.name),
+    )
 }
 
 fn list(client: &ClientArguments) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod assignment;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -9,11 +10,13 @@ mod device;
 mod events;
 mod explain;
 mod identity;
+mod issuer;
 mod log;
 mod manual;
 mod method;
 mod module;
 mod monitor;
+mod role;
 mod serve;
 mod simulate;
 mod status;
@@ -63,6 +66,15 @@ pub(crate) enum Command {
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
+    /// Say whose bearer tokens are believed
+    #[command(subcommand)]
+    Issuer(issuer::Command),
+    /// Make, list and delete roles of those who come with bearer tokens
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Assign roles and take them away
+    #[command(subcommand)]
+    Assignment(assignment::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
@@ -92,6 +104,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Issuer(command) => issuer::run(&command),
+        Command::Role(command) => role::run(&command),
+        Command::Assignment(command) => assignment::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),

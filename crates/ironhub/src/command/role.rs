@@ -70,8 +70,16 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let path = format!("roles/{}", escaped(&arguments.name));
             let answer = own(&arguments.client, Method::PUT, &path, Some(&body))?;
             let operations = strings(&answer, "operations");
-            let what = if operations.is_empty() { "nothing" } else { &operations };
-            say(&arguments.client, &answer, &format!("role {} allows {what}", arguments.name))
+            let what = if operations.is_empty() {
+                "nothing"
+            } else {
+                &operations
+            };
+            say(
+                &arguments.client,
+                &answer,
+                &format!("role {} allows {what}", arguments.name),
+            )
         }
         Command::List(arguments) => {
             let answer = own(&arguments.client, Method::GET, "roles", None)?;
@@ -88,13 +96,22 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let path = format!("roles/{}", escaped(&arguments.name));
             own(&arguments.client, Method::DELETE, &path, None)?;
             let answer = json!({ "roleName": arguments.name, "deleted": true });
-            say(&arguments.client, &answer, &format!("role {} deleted", arguments.name))
+            say(
+                &arguments.client,
+                &answer,
+                &format!("role {} deleted", arguments.name),
+            )
         }
     }
 }
 
 /// A request to one of Ironhub's own paths.
-pub(super) fn own(arguments: &ClientArguments, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+pub(super) fn own(
+    arguments: &ClientArguments,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
     let client = Client::new(&Context::of(arguments)?)?;
     let mut call = Call::own(method, path);
     if let Some(body) = body {
@@ -114,7 +131,11 @@ pub(super) fn say(arguments: &ClientArguments, answer: &Value, text: &str) -> Re
 
 /// The entries of a list.
 pub(super) fn listed(answer: &Value, name: &str) -> Vec<Value> {
-    answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+    answer
+        .get(name)
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// A member that is text, as it may be shown.

@@ -2,7 +2,7 @@
 //! its row says answers every caller with an error.
 
 use hub::access::operation::{
-    BulkDevices, Definition, DeleteDevices, InvokeMethods, Operation, PurgeCommands,
+    BulkDevices, Definition, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
     ReadConnectionStatistics, ReadConsumerGroups, ReadDevices, ReadEvents, ReadHub, ReadStatistics,
     ReadTwins, ReceiveFeedback, SendCommands, WriteConsumerGroups, WriteDevices, WriteTwins,
 };
@@ -63,6 +63,15 @@ impl Route {
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
+            Self::ListIssuers
+            | Self::PutIssuer(_)
+            | Self::DeleteIssuer(_)
+            | Self::ListRoles
+            | Self::PutRole(_)
+            | Self::DeleteRole(_)
+            | Self::ListAssignments
+            | Self::Assign
+            | Self::Unassign(_) => operation::<Management>(),
             Self::SendTelemetry(_)
             | Self::ReceiveCommand(_)
             | Self::SettleCommand(..)
@@ -111,6 +120,15 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/consumer-groups"),
     ("PUT", "/$ironhub/v1/consumer-groups/{name}"),
     ("DELETE", "/$ironhub/v1/consumer-groups/{name}"),
+    ("GET", "/$ironhub/v1/issuers"),
+    ("PUT", "/$ironhub/v1/issuers/{name}"),
+    ("DELETE", "/$ironhub/v1/issuers/{name}"),
+    ("GET", "/$ironhub/v1/roles"),
+    ("PUT", "/$ironhub/v1/roles/{name}"),
+    ("DELETE", "/$ironhub/v1/roles/{name}"),
+    ("GET", "/$ironhub/v1/assignments"),
+    ("POST", "/$ironhub/v1/assignments"),
+    ("DELETE", "/$ironhub/v1/assignments/{id}"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

@@ -1,6 +1,8 @@
 //! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, uploaded files as
 //! clients of Azure Storage do, the way to a WebSocket, and Ironhub's own additions under `/$ironhub/v1`.
 
+#[cfg(test)]
+mod access_matrix;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;
@@ -24,6 +26,7 @@ mod modules;
 mod registry;
 mod reply;
 mod request;
+mod roles;
 mod route;
 mod spelling;
 mod twins;

@@ -28,8 +28,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
-    upgrade,
+    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, roles,
+    twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -143,6 +143,15 @@ async fn dispatch(
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::ListIssuers => roles::list_issuers(&call),
+        Route::PutIssuer(name) => roles::put_issuer(call, &name).await,
+        Route::DeleteIssuer(name) => roles::delete_issuer(&call, &name).await,
+        Route::ListRoles => roles::list_roles(&call),
+        Route::PutRole(name) => roles::put_role(call, &name).await,
+        Route::DeleteRole(name) => roles::delete_role(&call, &name).await,
+        Route::ListAssignments => roles::list_assignments(&call),
+        Route::Assign => roles::assign(call).await,
+        Route::Unassign(id) => roles::unassign(&call, &id).await,
         Route::Events => events::records(&call),
         Route::Monitor => events::monitor(&call),
     }

@@ -48,7 +48,10 @@ struct AssignmentBody {
 pub(super) fn list_issuers(call: &Call) -> Result<Reply, Error> {
     call.authorize::<Management>()?;
     let issuers = directory(call)?.issuers();
-    let shown: Vec<Value> = issuers.iter().map(|(issuer, fixed)| issuer_json(issuer, *fixed)).collect();
+    let shown: Vec<Value> = issuers
+        .iter()
+        .map(|(issuer, fixed)| issuer_json(issuer, *fixed))
+        .collect();
     reply::json(StatusCode::OK, &json!({ "issuers": shown }))
 }
 
@@ -57,7 +60,10 @@ pub(super) async fn put_issuer(mut call: Call, name: &str) -> Result<Reply, Erro
     let body: IssuerBody = read(&mut call).await?;
     let issuer = body.into_issuer(name)?;
     directory(&call)?.put_issuer(&proof, issuer).await?;
-    let found = directory(&call)?.issuers().into_iter().find(|(issuer, _)| *issuer.issuer().name == *name);
+    let found = directory(&call)?
+        .issuers()
+        .into_iter()
+        .find(|(issuer, _)| *issuer.issuer().name == *name);
     let (issuer, fixed) = found.ok_or_else(|| Error::bug("an issuer is gone that was just put"))?;
     reply::json(StatusCode::OK, &issuer_json(&issuer, fixed))
 }
@@ -71,7 +77,10 @@ pub(super) async fn delete_issuer(call: &Call, name: &str) -> Result<Reply, Erro
 pub(super) fn list_roles(call: &Call) -> Result<Reply, Error> {
     call.authorize::<Management>()?;
     let roles = directory(call)?.roles();
-    let shown: Vec<Value> = roles.iter().map(|(role, built_in)| role_json(role, *built_in)).collect();
+    let shown: Vec<Value> = roles
+        .iter()
+        .map(|(role, built_in)| role_json(role, *built_in))
+        .collect();
     reply::json(StatusCode::OK, &json!({ "roles": shown }))
 }
 
@@ -81,7 +90,9 @@ pub(super) async fn put_role(mut call: Call, name: &str) -> Result<Reply, Error>
     if role.role_name.is_empty() {
         name.clone_into(&mut role.role_name);
     } else if role.role_name.to_lowercase() != name.to_lowercase() {
-        return Err(Error::argument("The role in the body has another name than the path"));
+        return Err(Error::argument(
+            "The role in the body has another name than the path",
+        ));
     }
     let shown = role_json(&role, false);
     directory(&call)?.put_role(&proof, role).await?;
@@ -97,7 +108,10 @@ pub(super) async fn delete_role(call: &Call, name: &str) -> Result<Reply, Error>
 pub(super) fn list_assignments(call: &Call) -> Result<Reply, Error> {
     call.authorize::<Management>()?;
     let assignments = directory(call)?.assignments();
-    let shown: Vec<Value> = assignments.iter().map(|(id, assignment)| assignment_json(id, assignment)).collect();
+    let shown: Vec<Value> = assignments
+        .iter()
+        .map(|(id, assignment)| assignment_json(id, assignment))
+        .collect();
     reply::json(StatusCode::OK, &json!({ "assignments": shown }))
 }
 
@@ -160,7 +174,11 @@ impl IssuerBody {
             (Some(url), None, None) => KeySource::Discovery(url),
             (None, Some(url), None) => KeySource::Url(url),
             (None, None, Some(document)) => KeySource::Given(document.get().into()),
-            _ => return Err(Error::argument("Give one of discoveryUrl, jwksUrl and jwks, or none of them")),
+            _ => {
+                return Err(Error::argument(
+                    "Give one of discoveryUrl, jwksUrl and jwks, or none of them",
+                ));
+            }
         };
         let skew = self.clock_skew_secs.unwrap_or(CLOCK_SKEW_SECS);
         if skew > CLOCK_SKEW_SECS_MAX {
@@ -170,7 +188,9 @@ impl IssuerBody {
             name: name.into(),
             issuer: self.issuer,
             keys,
-            audiences: self.audiences.unwrap_or_else(|| DEFAULT_AUDIENCES.map(str::to_owned).to_vec()),
+            audiences: self
+                .audiences
+                .unwrap_or_else(|| DEFAULT_AUDIENCES.map(str::to_owned).to_vec()),
             tenant: self.tenant,
             clock_skew: Duration::from_secs(skew),
         })

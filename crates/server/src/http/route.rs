@@ -77,6 +77,24 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `GET /$ironhub/v1/issuers`
+    ListIssuers,
+    /// `PUT /$ironhub/v1/issuers/{name}`
+    PutIssuer(String),
+    /// `DELETE /$ironhub/v1/issuers/{name}`
+    DeleteIssuer(String),
+    /// `GET /$ironhub/v1/roles`
+    ListRoles,
+    /// `PUT /$ironhub/v1/roles/{name}`
+    PutRole(String),
+    /// `DELETE /$ironhub/v1/roles/{name}`
+    DeleteRole(String),
+    /// `GET /$ironhub/v1/assignments`
+    ListAssignments,
+    /// `POST /$ironhub/v1/assignments`
+    Assign,
+    /// `DELETE /$ironhub/v1/assignments/{id}`
+    Unassign(String),
     /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
     SendCommand(Target),
     /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
@@ -208,10 +226,23 @@ impl Route {
             (["monitor"], "GET") => Ok(Self::Monitor),
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
+            (["issuers"], "GET") => Ok(Self::ListIssuers),
+            (["issuers", _], "PUT") => Ok(Self::PutIssuer(id(3))),
+            (["issuers", _], "DELETE") => Ok(Self::DeleteIssuer(id(3))),
+            (["roles"], "GET") => Ok(Self::ListRoles),
+            (["roles", _], "PUT") => Ok(Self::PutRole(id(3))),
+            (["roles", _], "DELETE") => Ok(Self::DeleteRole(id(3))),
+            (["assignments"], "GET") => Ok(Self::ListAssignments),
+            (["assignments"], "POST") => Ok(Self::Assign),
+            (["assignments", _], "DELETE") => Ok(Self::Unassign(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
             (
-                ["status" | "events" | "monitor" | "consumer-groups"]
-                | ["consumer-groups" | "commands" | "explain" | "watch", _]
+                ["status" | "events" | "monitor" | "consumer-groups" | "issuers" | "roles" | "assignments"]
+                | [
+                    "consumer-groups" | "issuers" | "roles" | "assignments" | "commands" | "explain"
+                    | "watch",
+                    _,
+                ]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -229,6 +260,15 @@ impl Route {
                 | Self::ListConsumerGroups
                 | Self::PutConsumerGroup(_)
                 | Self::DeleteConsumerGroup(_)
+                | Self::ListIssuers
+                | Self::PutIssuer(_)
+                | Self::DeleteIssuer(_)
+                | Self::ListRoles
+                | Self::PutRole(_)
+                | Self::DeleteRole(_)
+                | Self::ListAssignments
+                | Self::Assign
+                | Self::Unassign(_)
                 | Self::SendCommand(_)
                 | Self::Explain(_)
                 | Self::WatchTwin(_)

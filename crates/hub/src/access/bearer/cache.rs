@@ -50,6 +50,11 @@ impl Verified {
         }
     }
 
+    /// When what stands on the token must end.
+    pub(in crate::access) fn ends_at(&self) -> Timestamp {
+        self.expires.plus(self.issuer.issuer().clock_skew)
+    }
+
     /// What a generation of the directory allows, worked out when it is not known yet.
     pub(in crate::access) fn allowed(
         &self,

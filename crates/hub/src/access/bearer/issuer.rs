@@ -24,7 +24,7 @@ const URL_CHARS_MAX: usize = 2_048;
 /// Where the keys of an issuer come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// The issuer's discovery document, at this URL, says where they are (OpenID Connect Discovery 1.0, 4).
+    /// The issuer's discovery document, at this URL, says where they are (`OpenID` Connect Discovery 1.0, 4).
     Discovery(String),
     /// A key set, at this URL.
     Url(String),

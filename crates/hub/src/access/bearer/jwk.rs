@@ -79,13 +79,13 @@ impl Key {
             }
             ("EC", Some("P-256")) => {
                 let point = point(&bytes(&described.x)?, &bytes(&described.y)?, 32)?;
-                let print = print_of(&[b"P-256", &point]);
-                (Material::P256(point), print)
+                let known_by = print_of(&[b"P-256", &point]);
+                (Material::P256(point), known_by)
             }
             ("EC", Some("P-384")) => {
                 let point = point(&bytes(&described.x)?, &bytes(&described.y)?, 48)?;
-                let print = print_of(&[b"P-384", &point]);
-                (Material::P384(point), print)
+                let known_by = print_of(&[b"P-384", &point]);
+                (Material::P384(point), known_by)
             }
             _ => return None,
         };

@@ -1,4 +1,4 @@
-//! Bearer tokens of OpenID Connect issuers, Entra ID among them (service-rest.md 2.2, RFC 7519, RFC 9068).
+//! Bearer tokens of `OpenID` Connect issuers, Entra ID among them (service-rest.md 2.2, RFC 7519, RFC 9068).
 //!
 //! A token is believed for the signature of an issuer that the hub trusts and for nothing else: no key, address or certificate in
 //! a token is looked at. Reading the keys of an issuer is the one thing that takes time; a front end lets it happen
@@ -107,11 +107,6 @@ impl Bearers {
             return Err(Refusal::new(Reason::IssuerClosed, verified.principal.subject()));
         }
         self.check_times(verified)
-    }
-
-    /// When what stands on a token must end.
-    pub(super) fn ends_at(&self, verified: &Verified) -> Timestamp {
-        verified.expires.plus(verified.issuer.issuer().clock_skew)
     }
 
     fn stands(&self, verified: &Verified) -> bool {

@@ -1,5 +1,6 @@
 //! Who has a role.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -53,11 +54,12 @@ impl Assignment {
         // No part holds a line break.
         let said = [&*self.to.issuer, kind, &self.to.id, &self.role.to_lowercase()].join("\n");
         let hash = digest(&SHA256, said.as_bytes());
-        hash.as_ref()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let mut id = String::with_capacity(32);
+        for byte in hash.as_ref().iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        id
     }
 
     /// Checks the id of the principal.
