@@ -9,6 +9,7 @@ mod checks;
 mod credential;
 mod gate;
 mod gate_bearer;
+mod gate_certificates;
 mod gate_edge;
 mod gate_grants;
 mod grant;
@@ -23,6 +24,7 @@ mod rights;
 pub mod roles;
 pub mod sas;
 mod scope;
+mod trail;
 
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
@@ -44,3 +46,4 @@ pub mod right {
 pub use refusal::{Reason, Refusal, Step, Subject};
 pub use rights::Rights;
 pub use scope::{Resource, Scope};
+pub use trail::{Explanation, PassedStep};

@@ -12,6 +12,7 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
+use super::gate_certificates::Presented;
 use super::operation::Operation;
 
 /// On what ground an identity was authenticated or a caller authorised.
@@ -28,6 +29,8 @@ pub(super) enum Basis {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A certificate.
+    Certificate(Arc<Presented>),
 }
 
 impl fmt::Debug for Basis {
@@ -36,6 +39,7 @@ impl fmt::Debug for Basis {
             Self::Bearer => f.write_str("a bearer token"),
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
+            Self::Certificate(_) => f.write_str("a certificate"),
         }
     }
 }

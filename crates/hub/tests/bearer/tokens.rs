@@ -127,11 +127,11 @@ async fn claims_are_held_against_the_issuer() {
         (json!({"aud": []}), Some(Reason::AudienceForeign)),
         (
             json!({"iss": "https://evil.example/"}),
-            Some(Reason::IssuerUnknown),
+            Some(Reason::TokenIssuerUnknown),
         ),
         (
             json!({"iss": ISS.trim_end_matches('/')}),
-            Some(Reason::IssuerUnknown),
+            Some(Reason::TokenIssuerUnknown),
         ),
         (json!({"iss": null}), Some(Reason::TokenMalformed)),
         (json!({"exp": NOW_SECS - 299}), None),
@@ -197,7 +197,7 @@ async fn keys_that_cannot_be_read_are_no_keys_and_known_ones_last_a_day() {
     published.fail(JWKS);
     let token = |life: i64| signer.token("k1", "ES256", &json!({"exp": NOW_SECS + life}));
     let long = token(1_000_000);
-    assert_eq!(refusal(&world, &long).await, Some(Reason::IssuerUnavailable));
+    assert_eq!(refusal(&world, &long).await, Some(Reason::TokenIssuerUnavailable));
     published.keys(&[signer.jwk("k1")]);
     world.clock.advance(Duration::from_secs(11));
     assert_eq!(refusal(&world, &long).await, None);
@@ -205,7 +205,7 @@ async fn keys_that_cannot_be_read_are_no_keys_and_known_ones_last_a_day() {
     world.clock.advance(Duration::from_secs(7_200));
     assert_eq!(refusal(&world, &long).await, None);
     world.clock.advance(Duration::from_secs(86_400));
-    assert_eq!(refusal(&world, &long).await, Some(Reason::IssuerUnavailable));
+    assert_eq!(refusal(&world, &long).await, Some(Reason::TokenIssuerUnavailable));
     // Another issuer's document, and keys that would travel in the open, are not taken.
     for document in [
         json!({"issuer": "https://evil.example/", "jwks_uri": JWKS}),
@@ -216,7 +216,7 @@ async fn keys_that_cannot_be_read_are_no_keys_and_known_ones_last_a_day() {
         world.clock.advance(Duration::from_secs(11));
         assert_eq!(
             refusal(&world, &long).await,
-            Some(Reason::IssuerUnavailable),
+            Some(Reason::TokenIssuerUnavailable),
             "{document}"
         );
     }
@@ -312,7 +312,7 @@ async fn what_stands_on_a_token_ends_with_its_ground() {
     let grant = world.gate.grant(&token).await.unwrap();
     let directory = world.gate.directory().unwrap();
     directory.delete_issuer(&world.operator(), "entra").await.unwrap();
-    assert_eq!(sends(&world, &grant), Some(Reason::IssuerClosed));
+    assert_eq!(sends(&world, &grant), Some(Reason::TokenIssuerClosed));
     // The token expires.
     let (world, _) = world_with_owner(&signer).await;
     let grant = world.gate.grant(&token).await.unwrap();

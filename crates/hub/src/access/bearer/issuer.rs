@@ -172,7 +172,7 @@ impl TrustedIssuer {
     ) -> Result<Arc<Key>, Refusal> {
         let refuse = |reason| Err(Refusal::new(reason, Subject::Peer).finding(&self.issuer.name));
         if !self.is_younger_than(Limit::IssuerKeysSecsMax, clock, limits) {
-            return refuse(Reason::IssuerUnavailable);
+            return refuse(Reason::TokenIssuerUnavailable);
         }
         match self.keys().set.key_for(jws) {
             Some(key) => Ok(Arc::clone(key)),

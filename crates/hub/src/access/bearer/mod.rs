@@ -14,7 +14,7 @@ mod keys;
 
 use std::sync::Arc;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::fetch::Fetch;
 use crate::limits::{Limit, Limits};
 
@@ -104,7 +104,10 @@ impl Bearers {
     /// not over.
     pub(super) fn recheck(&self, verified: &Verified) -> Result<(), Refusal> {
         if !self.stands(verified) {
-            return Err(Refusal::new(Reason::IssuerClosed, verified.principal.subject()));
+            return Err(Refusal::new(
+                Reason::TokenIssuerClosed,
+                verified.principal.subject(),
+            ));
         }
         self.check_times(verified)
     }
@@ -130,7 +133,7 @@ impl Bearers {
         let issuer = self
             .directory
             .issuer_of(&claims.issuer)
-            .ok_or_else(|| Refusal::new(Reason::IssuerUnknown, Subject::Peer).finding(&claims.issuer))?;
+            .ok_or_else(|| Refusal::new(Reason::TokenIssuerUnknown, Subject::Peer).finding(&claims.issuer))?;
         let key = issuer.key_for(&jws, &*self.clock, &self.limits)?;
         if !key.verifies(&jws) {
             return Err(Refusal::new(Reason::BearerSignature, Subject::Peer).finding(&claims.issuer));
