@@ -204,7 +204,7 @@ limits! {
     VerifiedTokensMax "verified_tokens_max" Count 4_096, None,
         "Bearer tokens of a hub whose signatures are remembered.";
     IssuersMax "issuers_max" Count 16, None,
-        "Issuers of bearer tokens that a hub trusts, those of the configuration not counted.";
+        "Issuers of bearer tokens that a hub trusts.";
     IssuerDocumentBytesMax "issuer_document_bytes_max" Bytes 262_144, None,
         "Bytes of a document that an issuer of bearer tokens publishes.";
     IssuerKeysPauseSecs "issuer_keys_pause_secs" Seconds 10, None,

@@ -114,7 +114,7 @@ async fn what_is_stored_is_read_again() {
         let issuers = directory.issuers();
         issuers
             .iter()
-            .map(|(issuer, _)| issuer.issuer().clone())
+            .map(|issuer| issuer.issuer().clone())
             .collect::<Vec<_>>()
     };
     assert_eq!(names(&again), names(directory));

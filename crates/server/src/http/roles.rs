@@ -48,10 +48,7 @@ struct AssignmentBody {
 pub(super) fn list_issuers(call: &Call) -> Result<Reply, Error> {
     call.authorize::<Management>()?;
     let issuers = directory(call)?.issuers();
-    let shown: Vec<Value> = issuers
-        .iter()
-        .map(|(issuer, fixed)| issuer_json(issuer, *fixed))
-        .collect();
+    let shown: Vec<Value> = issuers.iter().map(|issuer| issuer_json(issuer)).collect();
     reply::json(StatusCode::OK, &json!({ "issuers": shown }))
 }
 
@@ -63,9 +60,9 @@ pub(super) async fn put_issuer(mut call: Call, name: &str) -> Result<Reply, Erro
     let found = directory(&call)?
         .issuers()
         .into_iter()
-        .find(|(issuer, _)| *issuer.issuer().name == *name);
-    let (issuer, fixed) = found.ok_or_else(|| Error::bug("an issuer is gone that was just put"))?;
-    reply::json(StatusCode::OK, &issuer_json(&issuer, fixed))
+        .find(|issuer| *issuer.issuer().name == *name);
+    let issuer = found.ok_or_else(|| Error::bug("an issuer is gone that was just put"))?;
+    reply::json(StatusCode::OK, &issuer_json(&issuer))
 }
 
 pub(super) async fn delete_issuer(call: &Call, name: &str) -> Result<Reply, Error> {
@@ -156,7 +153,7 @@ async fn read<T: DeserializeOwned>(call: &mut Call) -> Result<T, Error> {
 /// The same id means somebody else with another issuer, so it must be clear which is meant.
 fn only_issuer(directory: &Directory) -> Result<Arc<str>, Error> {
     match directory.issuers().as_slice() {
-        [(only, _)] => Ok(Arc::clone(&only.issuer().name)),
+        [only] => Ok(Arc::clone(&only.issuer().name)),
         [] => Err(Error::argument("The hub trusts no issuer yet; add one first")),
         _ => Err(Error::argument(
             "The hub trusts several issuers; say with 'issuer' whose principal is meant",
@@ -197,7 +194,7 @@ impl IssuerBody {
     }
 }
 
-fn issuer_json(trusted: &TrustedIssuer, is_configured: bool) -> Value {
+fn issuer_json(trusted: &TrustedIssuer) -> Value {
     let issuer = trusted.issuer();
     let (discovery, jwks) = match &issuer.keys {
         KeySource::Discovery(url) => (Some(url), None),
@@ -213,7 +210,6 @@ fn issuer_json(trusted: &TrustedIssuer, is_configured: bool) -> Value {
         "audiences": issuer.audiences,
         "tenant": issuer.tenant,
         "clockSkewSecs": issuer.clock_skew.as_secs(),
-        "isConfigured": is_configured,
     })
 }
 

@@ -39,8 +39,6 @@ struct Held {
     /// Grows with every change.
     generation: u64,
     issuers: BTreeMap<Arc<str>, Arc<TrustedIssuer>>,
-    /// Those of the server's configuration, which stay.
-    configured: BTreeMap<Arc<str>, Arc<TrustedIssuer>>,
     /// By lower-cased name.
     roles: BTreeMap<String, Arc<Role>>,
     assignments: BTreeMap<String, Arc<Assignment>>,
@@ -67,41 +65,19 @@ impl Directory {
         })
     }
 
-    /// Trusts the issuers of the server's configuration, beside those that are stored. One of the same name goes before.
-    ///
-    /// # Errors
-    /// `ArgumentInvalid`, with what is wrong with one.
-    pub async fn configure(&self, issuers: Vec<Issuer>) -> Result<(), Error> {
-        let mut trusted = BTreeMap::new();
-        for issuer in issuers {
-            issuer.check()?;
-            trusted.insert(Arc::clone(&issuer.name), Arc::new(TrustedIssuer::new(issuer)));
-        }
-        let _writer = self.writer.lock().await;
-        let mut changed = Held::clone(&self.held());
-        changed.configured = trusted;
-        self.replace(changed);
-        Ok(())
-    }
-
     /// Trusts an issuer, or changes what is known of it.
     ///
     /// # Errors
-    /// `ArgumentInvalid`; `GenericConflict` for one of the configuration, for a second one with the same `iss`, and for too many.
+    /// `ArgumentInvalid`; `GenericConflict` for a second one with the same `iss`, and for too many.
     pub async fn put_issuer(&self, proof: &Proof, issuer: Issuer) -> Result<(), Error> {
         self.check_hub(proof)?;
         issuer.check()?;
         let _writer = self.writer.lock().await;
         let mut changed = Held::clone(&self.held());
-        if changed.configured.contains_key(&issuer.name) {
-            return Err(conflict(
-                "The issuer is one of the server's configuration; change it there",
-            ));
-        }
         let is_other = |held: &Arc<TrustedIssuer>| {
             held.issuer().issuer == issuer.issuer && held.issuer().name != issuer.name
         };
-        if changed.trusted().any(is_other) {
+        if changed.issuers.values().any(is_other) {
             return Err(conflict("Another issuer of the hub has the same claim iss"));
         }
         let write = self.put(ISSUERS, &issuer.name, stored::encode_issuer(&issuer)?);
@@ -115,16 +91,11 @@ impl Directory {
     /// Trusts an issuer no more; what stands on its tokens ends. Assignments to its principals stay, for when it is trusted again.
     ///
     /// # Errors
-    /// `GenericNotFound`; `GenericConflict` for one of the configuration.
+    /// `GenericNotFound`.
     pub async fn delete_issuer(&self, proof: &Proof, name: &str) -> Result<(), Error> {
         self.check_hub(proof)?;
         let _writer = self.writer.lock().await;
         let mut changed = Held::clone(&self.held());
-        if changed.configured.contains_key(name) {
-            return Err(conflict(
-                "The issuer is one of the server's configuration; remove it there",
-            ));
-        }
         if changed.issuers.remove(name).is_none() {
             return Err(Error::peer(Code::GenericNotFound, "The issuer is unknown"));
         }
@@ -188,7 +159,8 @@ impl Directory {
             return Err(Error::argument(format!("There is no role '{}'", assignment.role)));
         }
         if changed
-            .trusted()
+            .issuers
+            .values()
             .all(|issuer| issuer.issuer().name != assignment.to.issuer)
         {
             return Err(Error::argument(format!(
@@ -218,12 +190,9 @@ impl Directory {
         self.apply(self.delete(ASSIGNMENTS, id), changed).await
     }
 
-    /// The issuers, by name, and whether each is one of the configuration.
-    pub fn issuers(&self) -> Vec<(Arc<TrustedIssuer>, bool)> {
-        let held = self.held();
-        let configured = held.configured.values().map(|issuer| (Arc::clone(issuer), true));
-        let stored = held.issuers.values().map(|issuer| (Arc::clone(issuer), false));
-        configured.chain(stored).collect()
+    /// The issuers, by name.
+    pub fn issuers(&self) -> Vec<Arc<TrustedIssuer>> {
+        self.held().issuers.values().cloned().collect()
     }
 
     /// The roles, the built-in ones first, and whether each is one of these.
@@ -246,14 +215,15 @@ impl Directory {
     /// The trusted issuer of a claim `iss`.
     pub(in crate::access) fn issuer_of(&self, claim: &str) -> Option<Arc<TrustedIssuer>> {
         self.held()
-            .trusted()
+            .issuers
+            .values()
             .find(|issuer| issuer.issuer().issuer == claim)
             .cloned()
     }
 
     /// Whether an issuer is trusted as it was.
     pub(in crate::access) fn trusts(&self, issuer: &Arc<TrustedIssuer>) -> bool {
-        self.held().trusted().any(|held| Arc::ptr_eq(held, issuer))
+        self.held().issuers.values().any(|held| Arc::ptr_eq(held, issuer))
     }
 
     /// What a principal may do, and the generation of the directory that says so.
@@ -347,17 +317,6 @@ impl View {
 }
 
 impl Held {
-    /// Those of the configuration first: a stored one of the same name or claim does not count beside it.
-    fn trusted(&self) -> impl Iterator<Item = &Arc<TrustedIssuer>> {
-        let stored = self.issuers.values().filter(|issuer| {
-            let is_same = |own: &Arc<TrustedIssuer>| {
-                own.issuer().name == issuer.issuer().name || own.issuer().issuer == issuer.issuer().issuer
-            };
-            !self.configured.values().any(is_same)
-        });
-        self.configured.values().chain(stored)
-    }
-
     fn role(&self, name: &str) -> Option<Operations> {
         let name = name.to_lowercase();
         let built_in = BUILT_IN.iter().find(|role| role.name.to_lowercase() == name);
