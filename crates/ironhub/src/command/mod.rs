@@ -9,6 +9,7 @@ mod dev;
 mod device;
 mod events;
 mod explain;
+mod hub;
 mod identity;
 mod issuer;
 mod log;
@@ -16,6 +17,7 @@ mod manual;
 mod method;
 mod module;
 mod monitor;
+mod network;
 mod role;
 mod serve;
 mod simulate;
@@ -75,6 +77,12 @@ pub(crate) enum Command {
     /// Assign roles and take them away
     #[command(subcommand)]
     Assignment(assignment::Command),
+    /// Show and change the settings of the hub
+    #[command(subcommand)]
+    Hub(hub::Command),
+    /// Say from which addresses the hub may be reached
+    #[command(subcommand)]
+    Network(network::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
@@ -107,6 +115,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Issuer(command) => issuer::run(&command),
         Command::Role(command) => role::run(&command),
         Command::Assignment(command) => assignment::run(&command),
+        Command::Hub(command) => hub::run(&command),
+        Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -143,6 +143,8 @@ const KINDS: &[(char, &str, &str)] = &[
     ('m', "POST", "/messages/serviceBound/feedback/l/abandon"),
     ('s', "GET", "/$ironhub/v1/status"),
     ('h', "GET", "/$ironhub/v1/events"),
+    ('h', "GET", "/$ironhub/v1/settings"),
+    ('a', "PATCH", "/$ironhub/v1/settings"),
     ('e', "GET", "/$ironhub/v1/monitor"),
     ('r', "GET", "/$ironhub/v1/explain/d"),
     ('r', "GET", "/$ironhub/v1/explain/d/modules/m"),

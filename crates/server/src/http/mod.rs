@@ -28,6 +28,7 @@ mod reply;
 mod request;
 mod roles;
 mod route;
+mod settings;
 mod spelling;
 mod twins;
 mod upgrade;
