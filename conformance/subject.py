@@ -202,6 +202,13 @@ class Hub:
             timeout=COMMAND_TIMEOUT_SECS,
         )
 
+    def run(self, arguments: list[str]) -> str:
+        """What a command prints that must succeed."""
+        answer = self.command(*arguments)
+        if answer.returncode != 0:
+            raise SubjectFailure(f"{' '.join(arguments)}: status {answer.returncode}\n{answer.stderr}")
+        return answer.stdout
+
     def create_consumer_group(self, name: str) -> None:
         answer = self.command("consumer-group", "create", name)
         if answer.returncode != 0:

@@ -21,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     ("mqtt_session", mqtt::fuzzing::session),
     ("mqtt_topic", server::fuzzing::topic_and_bag),
     ("mqtt_username", server::fuzzing::username),
+    ("bearer_token", hub::fuzzing::bearer_token),
     ("sas_token", hub::fuzzing::sas_token),
     ("segment_recovery", engines::fuzzing::segment_recovery),
     ("twin_json", hub::fuzzing::twin_json),

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::access::bearer;
 use crate::access::sas::{self, Token};
 use crate::identity::{BulkRequest, DeviceId, Draft};
 use crate::limits::{Fidelity, Limit, Limits, UNLIMITED};
@@ -42,6 +43,18 @@ pub fn sas_token(data: &[u8]) {
             assert_eq!(read.policy(), token.policy());
         }
         Err(refusal) => assert!(resource.is_empty(), "{refusal}"),
+    }
+}
+
+/// A bearer token, and a key set before it when there is a line break: nothing verifies that nobody signed.
+///
+/// # Panics
+/// When that promise is broken.
+pub fn bearer_token(data: &[u8]) {
+    let split = data.iter().position(|byte| *byte == b'\n');
+    let (keys, token) = split.map_or((&b"{\"keys\":[]}"[..], data), |at| data.split_at(at));
+    if let Ok(token) = std::str::from_utf8(token) {
+        bearer::fuzz(token.trim_start(), keys);
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::bearer::Bearers;
+use crate::access::roles::Directory;
 use crate::access::{Authorized, Gate, HubProfile, Policies, Rules, operation};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
@@ -110,6 +112,19 @@ impl Hub {
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
+        let directory = Directory::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        let gate = gate.with_bearers(Bearers::new(
+            Arc::new(directory),
+            Arc::clone(&seams.fetch),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        ));
         let settings = HubSettings::open(
             name.clone(),
             Arc::clone(&seams.store),

@@ -21,7 +21,8 @@ use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
 
-use super::checks::{Passed, check_device_scope, check_operation, is_bearer, scope_mismatch};
+use super::bearer::{Bearers, is_bearer};
+use super::checks::{Passed, check_device_scope, check_operation, scope_mismatch};
 use super::credential::{Credential, Secretive};
 use super::operation::Operation;
 use super::policies::Policies;
@@ -51,6 +52,8 @@ pub struct Gate {
         reason = "what a chain is checked against, which is the next piece"
     )]
     pub(super) trust: Trust,
+    /// Nothing while no bearer token is taken.
+    pub(super) bearers: Option<Bearers>,
     pub(super) store: Arc<dyn Store>,
     pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
@@ -81,6 +84,7 @@ impl Gate {
             network: RwLock::default(),
             policies,
             trust,
+            bearers: None,
             store,
             vault,
             clock,
@@ -222,6 +226,9 @@ impl Gate {
         path: &str,
         trail: &mut Trail,
     ) -> Result<Authorized<O>, Refusal> {
+        if is_bearer(token) {
+            return self.authorize_bearer(token);
+        }
         let hub = self.profile();
         let token = self.service_token(token)?;
         let name = token.policy().unwrap_or_default();
@@ -258,9 +265,6 @@ impl Gate {
             return Err(
                 Refusal::new(Reason::CredentialMissing, Subject::Peer).expecting("a shared access signature")
             );
-        }
-        if is_bearer(text) {
-            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
         }
         Token::parse(text, &self.limits)
     }
@@ -332,7 +336,7 @@ pub(super) fn authenticated(
     passed: &Passed,
 ) -> Authenticated {
     let scope = match (&passed.basis, &identity.module) {
-        (Basis::PolicyKey { .. }, _) => AuthScope::Hub,
+        (Basis::PolicyKey { .. } | Basis::Bearer, _) => AuthScope::Hub,
         (Basis::IdentityKey(_) | Basis::Certificate(_), None) => AuthScope::Device,
         (Basis::IdentityKey(_) | Basis::Certificate(_), Some(_)) => AuthScope::Module,
     };

@@ -5,6 +5,7 @@
 
 use crate::identity::{DeviceId, IdentityId};
 
+use super::bearer::is_bearer;
 use super::checks::check_device_scope;
 use super::gate::Gate;
 use super::operation::Operation;
@@ -23,6 +24,9 @@ impl Gate {
         device: &DeviceId,
         path: &str,
     ) -> Result<ModuleCaller<O>, Refusal> {
+        if is_bearer(token) {
+            return self.authorize_service(token, path).map(ModuleCaller::Service);
+        }
         let parsed = self.service_token(token)?;
         if parsed.policy().is_some() {
             return self.authorize_service(token, path).map(ModuleCaller::Service);

@@ -5,9 +5,11 @@
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
 mod admission;
+pub mod bearer;
 mod checks;
 mod credential;
 mod gate;
+mod gate_bearer;
 mod gate_certificates;
 mod gate_edge;
 mod gate_grants;
@@ -20,6 +22,7 @@ mod profile;
 pub mod proof;
 mod refusal;
 mod rights;
+pub mod roles;
 pub mod sas;
 mod scope;
 mod trail;
@@ -27,6 +30,7 @@ mod trail;
 pub use admission::Admitted;
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
+pub use gate_bearer::Bearer;
 pub use grant::{Grant, Holder};
 pub use operation::{Operation, Operations};
 pub use plain::PlainUser;

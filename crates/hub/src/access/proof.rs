@@ -20,6 +20,8 @@ use super::operation::Operation;
 /// On what ground an identity was authenticated or a caller authorised.
 #[derive(Clone)]
 pub(super) enum Basis {
+    /// A bearer token.
+    Bearer,
     /// One of the identity's own keys.
     IdentityKey(Fingerprint),
     /// One of a policy's keys.
@@ -36,6 +38,7 @@ pub(super) enum Basis {
 impl fmt::Debug for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bearer => f.write_str("a bearer token"),
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
             Self::Certificate(_) => f.write_str("a certificate"),
@@ -211,6 +214,8 @@ impl<O: Operation> From<Authorized<O>> for ModuleCaller<O> {
 pub enum Actor {
     /// The holder of a policy's key.
     Policy(Arc<str>),
+    /// Somebody with roles, by the id that the issuer gives.
+    Principal(Arc<str>),
     /// The operator of the server: its command line, its configuration, its start.
     Operator,
 }
@@ -219,6 +224,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(name) => write!(f, "policy '{name}'"),
+            Self::Principal(id) => write!(f, "principal '{}'", id.escape_debug()),
             Self::Operator => f.write_str("the operator"),
         }
     }

@@ -199,6 +199,24 @@ limits! {
         "Seconds after its expiry for which a token is still taken in a new check.";
     SasExpiryGraceSecs "sas_expiry_grace_secs" Seconds 600, None,
         "Seconds after the expiry of its token at which an open connection is ended.";
+    BearerTokenBytesMax "bearer_token_bytes_max" Bytes 16_384, None,
+        "Bytes of a bearer token.";
+    VerifiedTokensMax "verified_tokens_max" Count 4_096, None,
+        "Bearer tokens of a hub whose signatures are remembered.";
+    IssuersMax "issuers_max" Count 16, None,
+        "Issuers of bearer tokens that a hub trusts.";
+    IssuerDocumentBytesMax "issuer_document_bytes_max" Bytes 262_144, None,
+        "Bytes of a document that an issuer of bearer tokens publishes.";
+    IssuerKeysPauseSecs "issuer_keys_pause_secs" Seconds 10, None,
+        "Seconds after the keys of an issuer were asked for until they are asked for again, whatever keys tokens name.";
+    IssuerKeysFreshSecs "issuer_keys_fresh_secs" Seconds 3_600, None,
+        "Seconds after which the keys of an issuer are read again when a token comes.";
+    IssuerKeysSecsMax "issuer_keys_secs_max" Seconds 86_400, None,
+        "Seconds for which the keys of an issuer count that cannot be read again.";
+    RolesMax "roles_max" Count 256, None,
+        "Roles of a hub, the built-in ones not counted.";
+    AssignmentsMax "assignments_max" Count 4_096, None,
+        "Role assignments of a hub.";
     PoliciesMax "policies_max" Count 16, None,
         "Shared access policies of a hub.";
     ServicePoliciesMax "service_policies_max" Count 10, None,

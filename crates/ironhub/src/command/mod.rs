@@ -2,6 +2,7 @@
 
 mod ca;
 mod cert;
+mod assignment;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -12,6 +13,7 @@ mod events;
 mod explain;
 mod hub;
 mod identity;
+mod issuer;
 mod log;
 mod manual;
 mod master_key;
@@ -20,6 +22,7 @@ mod module;
 mod monitor;
 mod network;
 mod policy;
+mod role;
 mod serve;
 mod simulate;
 mod status;
@@ -78,6 +81,15 @@ pub(crate) enum Command {
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
+    /// Say whose bearer tokens are believed
+    #[command(subcommand)]
+    Issuer(issuer::Command),
+    /// Make, list and delete roles of those who come with bearer tokens
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Assign roles and take them away
+    #[command(subcommand)]
+    Assignment(assignment::Command),
     /// Show and change the settings of the hub
     #[command(subcommand)]
     Hub(hub::Command),
@@ -119,6 +131,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Ca(command) => ca::run(&command),
         Command::Cert(command) => cert::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Issuer(command) => issuer::run(&command),
+        Command::Role(command) => role::run(&command),
+        Command::Assignment(command) => assignment::run(&command),
         Command::Hub(command) => hub::run(&command),
         Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),

@@ -78,6 +78,15 @@ impl Route {
             | Self::PutPolicy(_)
             | Self::DeletePolicy(_)
             | Self::RotatePolicy(_) => operation::<Management>(),
+            Self::ListIssuers
+            | Self::PutIssuer(_)
+            | Self::DeleteIssuer(_)
+            | Self::ListRoles
+            | Self::PutRole(_)
+            | Self::DeleteRole(_)
+            | Self::ListAssignments
+            | Self::Assign
+            | Self::Unassign(_) => operation::<Management>(),
             Self::SendTelemetry(_)
             | Self::ReceiveCommand(_)
             | Self::SettleCommand(..)
@@ -142,6 +151,15 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PUT", "/$ironhub/v1/policies/{name}"),
     ("POST", "/$ironhub/v1/policies/{name}/rotate"),
     ("DELETE", "/$ironhub/v1/policies/{name}"),
+    ("GET", "/$ironhub/v1/issuers"),
+    ("PUT", "/$ironhub/v1/issuers/{name}"),
+    ("DELETE", "/$ironhub/v1/issuers/{name}"),
+    ("GET", "/$ironhub/v1/roles"),
+    ("PUT", "/$ironhub/v1/roles/{name}"),
+    ("DELETE", "/$ironhub/v1/roles/{name}"),
+    ("GET", "/$ironhub/v1/assignments"),
+    ("POST", "/$ironhub/v1/assignments"),
+    ("DELETE", "/$ironhub/v1/assignments/{id}"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

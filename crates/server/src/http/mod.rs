@@ -4,6 +4,8 @@
 
 mod arm;
 mod authorities;
+#[cfg(test)]
+mod access_matrix;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;
@@ -29,6 +31,7 @@ mod policies;
 mod registry;
 mod reply;
 mod request;
+mod roles;
 mod route;
 mod settings;
 mod spelling;

@@ -33,7 +33,7 @@ use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
     arm, authorities, blobs, commands, device, events, explain, feedback, files, management, master_key,
-    methods, modules, policies, registry, settings, twins, upgrade,
+    methods, modules, policies, registry, roles, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -195,6 +195,7 @@ async fn dispatch(
         body: Some(body),
         demand: route.demand(),
     };
+    call.hub.gate().prepare(call.token()).await;
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
         Route::GetDevice(id) => registry::get(&call, &id).await,
@@ -244,6 +245,15 @@ async fn dispatch(
         Route::PutPolicy(name) => policies::put(call, &name).await,
         Route::DeletePolicy(name) => policies::delete(&call, &name).await,
         Route::RotatePolicy(name) => policies::rotate(call, &name).await,
+        Route::ListIssuers => roles::list_issuers(&call),
+        Route::PutIssuer(name) => roles::put_issuer(call, &name).await,
+        Route::DeleteIssuer(name) => roles::delete_issuer(&call, &name).await,
+        Route::ListRoles => roles::list_roles(&call),
+        Route::PutRole(name) => roles::put_role(call, &name).await,
+        Route::DeleteRole(name) => roles::delete_role(&call, &name).await,
+        Route::ListAssignments => roles::list_assignments(&call),
+        Route::Assign => roles::assign(call).await,
+        Route::Unassign(id) => roles::unassign(&call, &id).await,
         Route::Events => events::records(&call),
         Route::Monitor => events::monitor(&call),
     }
@@ -401,6 +411,7 @@ impl Call {
         Ok(proof)
     }
 
+    /// Clients of the management plane put `Bearer` before whatever their credential returns, a shared access signature too.
     fn token(&self) -> &str {
         let text = self.header(&AUTHORIZATION).unwrap_or_default();
         if is_management(self.head.uri.path()) {
@@ -420,13 +431,13 @@ impl Call {
     fn refuse(&self, refusal: &Refusal) -> Error {
         let (device, module) = match &refusal.subject {
             Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
-            Subject::Policy(_) | Subject::Peer => (None, None),
+            Subject::Policy(_) | Subject::Principal(_) | Subject::Peer => (None, None),
         };
         let hub = Some(self.hub.name().clone());
         let origin =
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
         self.app.records.leave(origin, outcome_of(refusal));
-        refusal.to_peer()
+        refusal.to_peer_on(self.head.method.as_str(), self.head.uri.path())
     }
 
     /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.

@@ -106,6 +106,24 @@ pub(crate) enum Route {
     DeletePolicy(String),
     /// `POST /$ironhub/v1/policies/{name}/rotate`
     RotatePolicy(String),
+    /// `GET /$ironhub/v1/issuers`
+    ListIssuers,
+    /// `PUT /$ironhub/v1/issuers/{name}`
+    PutIssuer(String),
+    /// `DELETE /$ironhub/v1/issuers/{name}`
+    DeleteIssuer(String),
+    /// `GET /$ironhub/v1/roles`
+    ListRoles,
+    /// `PUT /$ironhub/v1/roles/{name}`
+    PutRole(String),
+    /// `DELETE /$ironhub/v1/roles/{name}`
+    DeleteRole(String),
+    /// `GET /$ironhub/v1/assignments`
+    ListAssignments,
+    /// `POST /$ironhub/v1/assignments`
+    Assign,
+    /// `DELETE /$ironhub/v1/assignments/{id}`
+    Unassign(String),
     /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
     SendCommand(Target),
     /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
@@ -245,6 +263,15 @@ impl Route {
             (["master-key", "rotate"], "POST") => Ok(Self::RotateMasterKey),
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
+            (["issuers"], "GET") => Ok(Self::ListIssuers),
+            (["issuers", _], "PUT") => Ok(Self::PutIssuer(id(3))),
+            (["issuers", _], "DELETE") => Ok(Self::DeleteIssuer(id(3))),
+            (["roles"], "GET") => Ok(Self::ListRoles),
+            (["roles", _], "PUT") => Ok(Self::PutRole(id(3))),
+            (["roles", _], "DELETE") => Ok(Self::DeleteRole(id(3))),
+            (["assignments"], "GET") => Ok(Self::ListAssignments),
+            (["assignments"], "POST") => Ok(Self::Assign),
+            (["assignments", _], "DELETE") => Ok(Self::Unassign(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
             (["authorities"], "GET") => Ok(Self::ListAuthorities),
             (["authorities", _], "GET") => Ok(Self::GetAuthority(id(3))),
@@ -261,10 +288,11 @@ impl Route {
             (
                 [
                     "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
-                    | "authorities" | "master-key",
+                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments",
                 ]
                 | [
-                    "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities",
+                    "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities"
+                    | "issuers" | "roles" | "assignments",
                     _,
                 ]
                 | ["policies", _, "rotate"]
@@ -318,6 +346,15 @@ impl Route {
                 | Self::PutPolicy(_)
                 | Self::DeletePolicy(_)
                 | Self::RotatePolicy(_)
+                | Self::ListIssuers
+                | Self::PutIssuer(_)
+                | Self::DeleteIssuer(_)
+                | Self::ListRoles
+                | Self::PutRole(_)
+                | Self::DeleteRole(_)
+                | Self::ListAssignments
+                | Self::Assign
+                | Self::Unassign(_)
                 | Self::SendCommand(_)
                 | Self::Explain(_)
                 | Self::WatchTwin(_)
