@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Timestamp;
 
@@ -83,6 +84,37 @@ pub enum Missing {
     },
     /// No responder has answered; the text says what went wrong last.
     Answer(Arc<str>),
+}
+
+/// Labels of the causes, in the order of their counts.
+const LABELS: [&str; 6] = [
+    "block",
+    "authority_block",
+    "list",
+    "ocsp",
+    "unknown",
+    "unreadable",
+];
+
+/// Counts of refused paths.
+#[derive(Debug, Default)]
+pub(super) struct Refusals([AtomicU64; LABELS.len()]);
+
+impl Refusals {
+    pub(super) fn count(&self, cause: &Cause) {
+        let found = LABELS
+            .iter()
+            .zip(&self.0)
+            .find(|(label, _)| **label == cause.label());
+        if let Some((_, count)) = found {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = LABELS.iter().zip(&self.0);
+        counts.map(|(label, count)| (*label, count.load(Ordering::Relaxed)))
+    }
 }
 
 impl Cause {
