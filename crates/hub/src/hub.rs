@@ -18,6 +18,7 @@ use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
 use crate::trust::revocation::{Ports, Revocation};
+use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -51,8 +52,8 @@ pub struct Hub {
     name: HubName,
     hosts: Vec<HostName>,
     created: Timestamp,
+    trust: Trust,
     gate: Gate,
-    revocation: Arc<Revocation>,
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
@@ -75,6 +76,15 @@ impl Hub {
             Arc::clone(&seams.limits),
         )
         .await?;
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let trust = Trust::open(&name, ports).await?;
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -84,19 +94,11 @@ impl Hub {
         let gate = Gate::new(
             profile,
             Arc::new(policies),
+            trust.clone(),
             Arc::clone(&seams.store),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
-        let ports = Ports {
-            store: Arc::clone(&seams.store),
-            bus: Arc::clone(&seams.bus),
-            clock: Arc::clone(&seams.clock),
-            entropy: Arc::clone(&seams.entropy),
-            fetch: Arc::clone(&seams.fetch),
-            limits: Arc::clone(&seams.limits),
-        };
-        let revocation = Arc::new(Revocation::open(name.clone(), ports).await?);
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -113,8 +115,8 @@ impl Hub {
             name,
             hosts,
             created,
+            trust,
             gate,
-            revocation,
             telemetry,
             groups,
             readers,
@@ -146,9 +148,14 @@ impl Hub {
         &self.gate
     }
 
+    /// Its CA certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.trust.authorities
+    }
+
     /// Which certificates lost their trust.
     pub fn revocation(&self) -> &Arc<Revocation> {
-        &self.revocation
+        &self.trust.revocation
     }
 
     /// Device-to-cloud messages.

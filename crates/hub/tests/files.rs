@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hub::BoxFuture;
-use hub::access::{Authenticated, Authorized, Credential, Usage, right, sas};
+use hub::access::{Authenticated, Authorized, Credential, Operation, Usage, sas};
 use hub::clock::{Clock, Timestamp};
 use hub::commands::Settlement;
 use hub::error::{Code, Error};
@@ -136,7 +136,7 @@ impl Bench {
     async fn create(&self, name: &str) -> Authenticated {
         let draft = self.world.draft(&sas_body("enabled"), name);
         self.registry
-            .put(&self.world.write, &id(name), &draft, IfMatch::Absent)
+            .put(&self.world.operator(), &id(name), &draft, IfMatch::Absent)
             .await
             .unwrap();
         let expiry = Timestamp::from_secs(NOW_SECS + 1_000_000);
@@ -151,7 +151,7 @@ impl Bench {
 
     async fn delete(&self, name: &str) {
         self.registry
-            .delete(&self.world.write, &id(name), &IfMatch::Any)
+            .delete(&self.world.operator(), &id(name), &IfMatch::Any)
             .await
             .unwrap();
     }
@@ -186,7 +186,7 @@ impl Bench {
         settled.await.unwrap();
     }
 
-    fn service(&self) -> Authorized<right::ServiceConnect> {
+    fn service<O: Operation>(&self) -> Authorized<O> {
         self.world.gate.authorize_operator()
     }
 

@@ -203,6 +203,10 @@ limits! {
         "Shared access policies of a hub.";
     ServicePoliciesMax "service_policies_max" Count 10, None,
         "Shared access policies of a hub that hold the right `ServiceConnect`.";
+    AuthoritiesMax "authorities_max" Count 25, None,
+        "CA certificates of a hub.";
+    CertificateBytesMax "certificate_bytes_max" Bytes 16_384, None,
+        "Bytes of one certificate that is uploaded.";
 
     // Revocation.
     RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,
