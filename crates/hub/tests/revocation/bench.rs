@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use hub::BoxFuture;
-use hub::access::{Authorized, right};
+use hub::access::{Authorized, operation::Management};
 use hub::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use hub::fetch::{Fetch, FetchError, Wanted};
 use hub::tenancy::HubName;
@@ -20,7 +20,7 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) files: Arc<MemoryFiles>,
     pub(crate) revocation: Revocation,
-    pub(crate) manage: Authorized<right::Management>,
+    pub(crate) manage: Authorized<Management>,
 }
 
 impl Bench {

@@ -386,3 +386,55 @@ async fn watched_files_are_read_when_they_change() {
     assert_eq!(look().await, None);
     assert!(bench.check(&[&a, &ca]).is_err());
 }
+
+#[tokio::test]
+async fn a_hub_may_demand_to_know_every_status() {
+    let root = Authority::new("Root", P256);
+    let middle = root.intermediate("Middle");
+    let leaf = middle.issue("leaf", "leaf");
+    let (middle_ca, ca) = (middle.certificate(), root.certificate());
+    let mut bench = defined(&root, false).await;
+    bench
+        .revocation
+        .require_status(&bench.manage, true)
+        .await
+        .unwrap();
+    assert!(bench.told_to_recheck());
+    bench.restart().await;
+    assert!(bench.revocation.requires_status());
+    upload(&bench, root.list(&[])).await.unwrap();
+    let revoked = bench.check(&[&leaf, &middle_ca, &ca]).unwrap_err();
+    assert!(
+        matches!(
+            &revoked.cause,
+            Cause::Unknown {
+                missing: Missing::Nothing,
+                ..
+            }
+        ),
+        "{revoked}"
+    );
+    let below = Definition::new(
+        name("middle"),
+        &STANDARD.encode(&middle_ca),
+        Source::Uploaded,
+        false,
+    )
+    .unwrap();
+    bench.revocation.define_list(&bench.manage, below).await.unwrap();
+    let list = Bytes::from(middle.list(&[]));
+    bench
+        .revocation
+        .upload_list(&bench.manage, &name("middle"), list)
+        .await
+        .unwrap();
+    assert_eq!(bench.check(&[&leaf, &middle_ca, &ca]), Ok(()));
+    // Who signed itself has nobody who could revoke it.
+    assert_eq!(bench.check(&[&ca]), Ok(()));
+    bench
+        .revocation
+        .require_status(&bench.manage, false)
+        .await
+        .unwrap();
+    assert!(!bench.revocation.requires_status());
+}

@@ -12,4 +12,5 @@ mod blocks;
 #[path = "../doubles/mod.rs"]
 mod doubles;
 mod lists;
+mod million;
 mod openssl;

@@ -4,6 +4,7 @@ mod commands;
 mod configuration;
 mod consumer_group;
 mod contexts;
+mod crl;
 mod dev;
 mod device;
 mod events;
@@ -14,6 +15,7 @@ mod manual;
 mod method;
 mod module;
 mod monitor;
+mod revoke;
 mod serve;
 mod simulate;
 mod status;
@@ -63,6 +65,12 @@ pub(crate) enum Command {
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
+    /// Block certificates and CAs before their time
+    #[command(subcommand)]
+    Revoke(revoke::Command),
+    /// Add, show, refresh and remove certificate revocation lists
+    #[command(subcommand)]
+    Crl(crl::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
@@ -92,6 +100,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Revoke(command) => revoke::run(&command),
+        Command::Crl(command) => crl::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),

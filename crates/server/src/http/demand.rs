@@ -2,7 +2,7 @@
 //! its row says answers every caller with an error.
 
 use hub::access::operation::{
-    BulkDevices, Definition, DeleteDevices, InvokeMethods, Operation, PurgeCommands,
+    BulkDevices, Definition, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
     ReadConnectionStatistics, ReadConsumerGroups, ReadDevices, ReadEvents, ReadHub, ReadStatistics,
     ReadTwins, ReceiveFeedback, SendCommands, WriteConsumerGroups, WriteDevices, WriteTwins,
 };
@@ -60,6 +60,7 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events => operation::<ReadHub>(),
+            Self::Revocation(_) => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
@@ -111,6 +112,15 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/consumer-groups"),
     ("PUT", "/$ironhub/v1/consumer-groups/{name}"),
     ("DELETE", "/$ironhub/v1/consumer-groups/{name}"),
+    ("GET", "/$ironhub/v1/revocation/blocks"),
+    ("POST", "/$ironhub/v1/revocation/blocks"),
+    ("DELETE", "/$ironhub/v1/revocation/blocks/{id}"),
+    ("GET", "/$ironhub/v1/revocation/lists"),
+    ("PUT", "/$ironhub/v1/revocation/lists/{name}"),
+    ("PUT", "/$ironhub/v1/revocation/lists/{name}/content"),
+    ("POST", "/$ironhub/v1/revocation/lists/{name}/refresh"),
+    ("DELETE", "/$ironhub/v1/revocation/lists/{name}"),
+    ("PUT", "/$ironhub/v1/revocation/settings"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

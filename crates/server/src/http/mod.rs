@@ -24,6 +24,7 @@ mod modules;
 mod registry;
 mod reply;
 mod request;
+mod revocation;
 mod route;
 mod spelling;
 mod twins;

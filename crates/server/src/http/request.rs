@@ -28,8 +28,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
-    upgrade,
+    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry,
+    revocation, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -142,6 +142,7 @@ async fn dispatch(
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::Revocation(route) => revocation::answer(call, &route).await,
         Route::Events => events::records(&call),
         Route::Monitor => events::monitor(&call),
     }

@@ -12,6 +12,53 @@ pub(crate) struct Target {
     pub(crate) module: Option<String>,
 }
 
+/// What is asked of the revocation of the hub, below `/$ironhub/v1/revocation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RevocationRoute {
+    /// `GET blocks`
+    ListBlocks,
+    /// `POST blocks`
+    Block,
+    /// `DELETE blocks/{id}`
+    Unblock(String),
+    /// `GET lists`
+    ListLists,
+    /// `PUT lists/{name}`
+    DefineList(String),
+    /// `PUT lists/{name}/content`
+    UploadList(String),
+    /// `POST lists/{name}/refresh`
+    RefreshList(String),
+    /// `DELETE lists/{name}`
+    RemoveList(String),
+    /// `PUT settings`
+    Settings,
+}
+
+impl RevocationRoute {
+    /// `rest` follows `revocation/`; `id` is its second segment, decoded.
+    fn find(rest: &[&str], method: &str, id: String) -> Result<Self, NoRoute> {
+        match (rest, method) {
+            (["blocks"], "GET") => Ok(Self::ListBlocks),
+            (["blocks"], "POST") => Ok(Self::Block),
+            (["blocks", _], "DELETE") => Ok(Self::Unblock(id)),
+            (["lists"], "GET") => Ok(Self::ListLists),
+            (["lists", _], "PUT") => Ok(Self::DefineList(id)),
+            (["lists", _], "DELETE") => Ok(Self::RemoveList(id)),
+            (["lists", _, "content"], "PUT") => Ok(Self::UploadList(id)),
+            (["lists", _, "refresh"], "POST") => Ok(Self::RefreshList(id)),
+            (["settings"], "PUT") => Ok(Self::Settings),
+            (
+                ["blocks" | "lists" | "settings"]
+                | ["blocks" | "lists", _]
+                | ["lists", _, "content" | "refresh"],
+                _,
+            ) => Err(NoRoute::Method),
+            _ => Err(NoRoute::Path),
+        }
+    }
+}
+
 /// An operation on the HTTPS listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -21,6 +68,8 @@ pub(crate) enum Route {
     GetDevice(String),
     /// `DELETE /devices/{id}`
     DeleteDevice(String),
+    /// `GET, POST /$ironhub/v1/revocation/blocks`, ..
+    Revocation(RevocationRoute),
     /// `GET /devices?top=`
     ListDevices,
     /// `POST /devices`
@@ -203,6 +252,9 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["revocation", rest @ ..], method) => {
+                RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
+            }
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
@@ -223,7 +275,8 @@ impl Route {
     pub(crate) fn needs_api_version(&self) -> bool {
         !matches!(
             self,
-            Self::Status
+            Self::Revocation(_)
+                | Self::Status
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups
@@ -278,6 +331,17 @@ mod tests {
             Ok(Route::PutConsumerGroup("Cg1".to_owned()))
         );
         assert_eq!(find("POST", "/$ironhub/v1/status"), Err(NoRoute::Method));
+        assert_eq!(
+            find("PUT", "/$ironhub/v1/revocation/lists/Root-1/content"),
+            Ok(Route::Revocation(RevocationRoute::UploadList(
+                "Root-1".to_owned()
+            )))
+        );
+        assert_eq!(
+            find("GET", "/$ironhub/v1/revocation/lists/x"),
+            Err(NoRoute::Method)
+        );
+        assert_eq!(find("GET", "/$ironhub/v1/revocation"), Err(NoRoute::Path));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation::Management};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
@@ -115,7 +115,7 @@ impl Revocation {
     /// The hub has as many lists as it may.
     pub async fn define_list(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<Management>,
         definition: Definition,
     ) -> Result<bool, Error> {
         self.check_hub(proof)?;
@@ -155,7 +155,7 @@ impl Revocation {
     /// `GenericNotFound` when none of that name is defined; the list is not taken, and the one before stays.
     pub async fn upload_list(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<Management>,
         name: &ListName,
         bytes: Bytes,
     ) -> Result<ListStatus, Error> {
@@ -177,7 +177,7 @@ impl Revocation {
     /// `GenericNotFound` when none of that name is defined; what went wrong.
     pub async fn refresh_list(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<Management>,
         name: &ListName,
     ) -> Result<ListStatus, Error> {
         self.check_hub(proof)?;
@@ -193,11 +193,7 @@ impl Revocation {
     ///
     /// # Errors
     /// `GenericNotFound` when none of that name is defined.
-    pub async fn remove_list(
-        &self,
-        proof: &Authorized<right::Management>,
-        name: &ListName,
-    ) -> Result<(), Error> {
+    pub async fn remove_list(&self, proof: &Authorized<Management>, name: &ListName) -> Result<(), Error> {
         self.check_hub(proof)?;
         let _writer = self.list_writer.lock().await;
         self.listed(name).ok_or_else(not_found)?;

@@ -1,4 +1,4 @@
-//! Certificates that lost their trust before their time: blocked by the operator, on a list of their CA, or revoked by its responder.
+//! Certificates that lost their trust before their time: blocked by the operator, or on a list of their CA.
 //!
 //! [`Revocation`] answers for one hub, from memory, whether a path that holds otherwise may still be taken. The gate asks it at
 //! every login and whenever an open connection is looked at again; every change sends [`Mail::Recheck`](crate::bus::Mail::Recheck),
@@ -22,6 +22,7 @@ mod refresh;
 mod revoked;
 mod serials;
 mod service;
+mod settings;
 mod signature;
 
 pub use block::{Block, InvalidTarget, Target};
@@ -29,6 +30,7 @@ pub use definition::{Definition, InvalidDefinition, ListName, REFRESH_DEFAULT, S
 pub use files::{FileError, ListFiles, Stamp, Watched};
 pub use list::{ListError, RevocationList};
 pub use lists::{ListStatus, LoadError};
+pub use pem::certificate as certificate_der;
 pub use reason::{Reason, UnknownReason};
 pub use revoked::{Cause, Missing, Revoked, Since};
 pub use service::{Ports, Revocation};

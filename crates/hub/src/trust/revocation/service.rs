@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation::Management};
 use crate::bus::{Bus, Mail};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -22,6 +22,7 @@ use super::held::Held;
 use super::reason::Reason;
 use super::refresh::Progress;
 use super::revoked::{Refusals, Revoked};
+use super::settings;
 
 /// Documents that are read at once when a hub is opened.
 const PAGE: usize = 1_000;
@@ -65,6 +66,7 @@ impl Revocation {
     pub async fn open(hub: HubName, ports: Ports) -> Result<Self, Error> {
         let held = Held {
             blocks: read_blocks(&*ports.store, &hub).await?,
+            requires_status: settings::read(&*ports.store, &hub).await?,
             ..Held::default()
         };
         Ok(Self {
@@ -110,7 +112,7 @@ impl Revocation {
     /// The note is too long, or the hub blocks as much as it may.
     pub async fn block(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<Management>,
         target: Target,
         name: &str,
         (reason, note): (Reason, &str),
@@ -151,7 +153,7 @@ impl Revocation {
     ///
     /// # Errors
     /// `GenericNotFound` when there is no such entry.
-    pub async fn unblock(&self, proof: &Authorized<right::Management>, target: &Target) -> Result<(), Error> {
+    pub async fn unblock(&self, proof: &Authorized<Management>, target: &Target) -> Result<(), Error> {
         self.check_hub(proof)?;
         let _writer = self.block_writer.lock().await;
         if !self.held().blocks.by_target.contains_key(target) {
@@ -171,7 +173,7 @@ impl Revocation {
     }
 
     /// The entries of the block list, the latest first.
-    pub fn blocks(&self, _proof: &Authorized<right::Management>) -> Vec<Arc<Block>> {
+    pub fn blocks(&self, _proof: &Authorized<Management>) -> Vec<Arc<Block>> {
         let mut blocks: Vec<_> = self.held().blocks.by_target.values().cloned().collect();
         blocks.sort_by_key(|block| (std::cmp::Reverse(block.since), block.target.id()));
         blocks
@@ -193,7 +195,7 @@ impl Revocation {
         changed
     }
 
-    pub(super) fn check_hub(&self, proof: &Authorized<right::Management>) -> Result<(), Error> {
+    pub(super) fn check_hub(&self, proof: &Authorized<Management>) -> Result<(), Error> {
         if *proof.hub() == self.hub {
             return Ok(());
         }
