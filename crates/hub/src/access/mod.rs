@@ -4,9 +4,11 @@
 //! and that cannot be made elsewhere, or with a [`Refusal`] that says to the operator what was expected and what came.
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
+mod admission;
 mod checks;
 mod credential;
 mod gate;
+mod gate_certificates;
 mod gate_edge;
 mod gate_grants;
 mod grant;
@@ -20,7 +22,9 @@ mod refusal;
 mod rights;
 pub mod sas;
 mod scope;
+mod trail;
 
+pub use admission::Admitted;
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};
@@ -40,3 +44,4 @@ pub mod right {
 pub use refusal::{Reason, Refusal, Step, Subject};
 pub use rights::Rights;
 pub use scope::{Resource, Scope};
+pub use trail::{Explanation, PassedStep};

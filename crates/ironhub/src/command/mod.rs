@@ -9,12 +9,14 @@ mod dev;
 mod device;
 mod events;
 mod explain;
+mod hub;
 mod identity;
 mod log;
 mod manual;
 mod method;
 mod module;
 mod monitor;
+mod network;
 mod revoke;
 mod serve;
 mod simulate;
@@ -71,6 +73,12 @@ pub(crate) enum Command {
     /// Add, show, refresh and remove certificate revocation lists
     #[command(subcommand)]
     Crl(crl::Command),
+    /// Show and change the settings of the hub
+    #[command(subcommand)]
+    Hub(hub::Command),
+    /// Say from which addresses the hub may be reached
+    #[command(subcommand)]
+    Network(network::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
@@ -102,6 +110,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Revoke(command) => revoke::run(&command),
         Command::Crl(command) => crl::run(&command),
+        Command::Hub(command) => hub::run(&command),
+        Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -59,8 +59,8 @@ impl Route {
             Self::ReceiveFeedback | Self::CompleteFeedback(_) | Self::AbandonFeedback(_) => {
                 operation::<ReceiveFeedback>()
             }
-            Self::Events => operation::<ReadHub>(),
-            Self::Revocation(_) => operation::<Management>(),
+            Self::Events | Self::GetSettings => operation::<ReadHub>(),
+            Self::PatchSettings | Self::Revocation(_) => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
@@ -100,6 +100,8 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/messages/serviceBound/feedback"),
     ("DELETE", "/messages/serviceBound/feedback/{lock}"),
     ("POST", "/messages/serviceBound/feedback/{lock}/abandon"),
+    ("GET", "/$ironhub/v1/settings"),
+    ("PATCH", "/$ironhub/v1/settings"),
     ("GET", "/$ironhub/v1/status"),
     ("GET", "/$ironhub/v1/events"),
     ("GET", "/$ironhub/v1/monitor"),

@@ -26,6 +26,7 @@ mod reply;
 mod request;
 mod revocation;
 mod route;
+mod settings;
 mod spelling;
 mod twins;
 mod upgrade;
