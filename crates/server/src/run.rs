@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engines::blobs::LocalBlobs;
+use engines::lists::ListFolder;
 use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
@@ -29,6 +30,7 @@ use hub::secret::{MasterKeys, Vault, ledger};
 use hub::sessions::{Leftovers, Sessions};
 use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
+use hub::trust::revocation::Revocation;
 use hub::twins::Twins;
 use rustls::ServerConfig;
 
@@ -49,6 +51,9 @@ const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often blocks that became no file are looked for.
 const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How often revocation lists are looked through for what is due.
+const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -84,6 +89,14 @@ pub enum StartError {
     /// The folder of a hub's files cannot be used.
     #[error("the folder {} of uploaded files cannot be used: {source}", folder.display())]
     Blobs {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The folder of a hub's revocation lists cannot be used.
+    #[error("the folder {} of revocation lists cannot be used: {source}", folder.display())]
+    Lists {
         /// The folder.
         folder: std::path::PathBuf,
         /// What the system said.
@@ -175,6 +188,12 @@ pub async fn run(
     let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
     let resealer = tokio::spawn(reseal(Arc::clone(&app)));
+    let refreshers: Vec<_> = app
+        .hubs
+        .all()
+        .iter()
+        .map(|hub| tokio::spawn(refresh_lists(Arc::clone(hub.revocation()))))
+        .collect();
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -195,6 +214,7 @@ pub async fn run(
     sweeper.abort();
     blob_sweeper.abort();
     resealer.abort();
+    refreshers.iter().for_each(tokio::task::JoinHandle::abort);
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -243,6 +263,12 @@ async fn open(config: &Config) -> Result<App, StartError> {
         let seam: Arc<dyn hub::log::Log> = Arc::<SegmentLog>::clone(&log);
         events.connect(hub.name(), settings.event_sources, seam);
         logs.push((hub.name().clone(), log));
+        let folder = hub_folder(&config.data_dir, hub.name()).join("revocation");
+        let files = ListFolder::open(&folder).map_err(|source| StartError::Lists { folder, source })?;
+        hub.revocation()
+            .connect(Arc::new(files))
+            .await
+            .map_err(StartError::Hub)?;
         hubs.add(&Arc::new(hub))?;
     }
     let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
@@ -506,6 +532,16 @@ async fn sweep_commands(app: Arc<App>) {
                 tracing::warn!(hub = %hub.name(), detail, "expired commands, feedback or notifications remain; trying again");
             }
         }
+    }
+}
+
+/// Reads the revocation lists of a hub again when it is time. A task for each hub: one that waits keeps no other one waiting.
+async fn refresh_lists(revocation: Arc<Revocation>) {
+    let mut period = tokio::time::interval(LIST_REFRESH_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        revocation.refresh_due().await;
     }
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod configuration;
 mod consumer_group;
 mod contexts;
+mod crl;
 mod dev;
 mod device;
 mod events;
@@ -23,6 +24,7 @@ mod monitor;
 mod network;
 mod policy;
 mod role;
+mod revoke;
 mod serve;
 mod simulate;
 mod status;
@@ -90,6 +92,12 @@ pub(crate) enum Command {
     /// Assign roles and take them away
     #[command(subcommand)]
     Assignment(assignment::Command),
+    /// Block certificates and CAs before their time
+    #[command(subcommand)]
+    Revoke(revoke::Command),
+    /// Add, show, refresh and remove certificate revocation lists
+    #[command(subcommand)]
+    Crl(crl::Command),
     /// Show and change the settings of the hub
     #[command(subcommand)]
     Hub(hub::Command),
@@ -134,6 +142,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Issuer(command) => issuer::run(&command),
         Command::Role(command) => role::run(&command),
         Command::Assignment(command) => assignment::run(&command),
+        Command::Revoke(command) => revoke::run(&command),
+        Command::Crl(command) => crl::run(&command),
         Command::Hub(command) => hub::run(&command),
         Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),

@@ -61,6 +61,7 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
+            Self::Revocation(_) => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
@@ -160,6 +161,15 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/assignments"),
     ("POST", "/$ironhub/v1/assignments"),
     ("DELETE", "/$ironhub/v1/assignments/{id}"),
+    ("GET", "/$ironhub/v1/revocation/blocks"),
+    ("POST", "/$ironhub/v1/revocation/blocks"),
+    ("DELETE", "/$ironhub/v1/revocation/blocks/{id}"),
+    ("GET", "/$ironhub/v1/revocation/lists"),
+    ("PUT", "/$ironhub/v1/revocation/lists/{name}"),
+    ("PUT", "/$ironhub/v1/revocation/lists/{name}/content"),
+    ("POST", "/$ironhub/v1/revocation/lists/{name}/refresh"),
+    ("DELETE", "/$ironhub/v1/revocation/lists/{name}"),
+    ("PUT", "/$ironhub/v1/revocation/settings"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

@@ -32,6 +32,7 @@ mod registry;
 mod reply;
 mod request;
 mod roles;
+mod revocation;
 mod route;
 mod settings;
 mod spelling;

@@ -33,7 +33,7 @@ use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
     arm, authorities, blobs, commands, device, events, explain, feedback, files, management, master_key,
-    methods, modules, policies, registry, roles, settings, twins, upgrade,
+    methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -254,6 +254,7 @@ async fn dispatch(
         Route::ListAssignments => roles::list_assignments(&call),
         Route::Assign => roles::assign(call).await,
         Route::Unassign(id) => roles::unassign(&call, &id).await,
+        Route::Revocation(route) => revocation::answer(call, &route).await,
         Route::Events => events::records(&call),
         Route::Monitor => events::monitor(&call),
     }

@@ -13,6 +13,53 @@ pub(crate) struct Target {
     pub(crate) module: Option<String>,
 }
 
+/// What is asked of the revocation of the hub, below `/$ironhub/v1/revocation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RevocationRoute {
+    /// `GET blocks`
+    ListBlocks,
+    /// `POST blocks`
+    Block,
+    /// `DELETE blocks/{id}`
+    Unblock(String),
+    /// `GET lists`
+    ListLists,
+    /// `PUT lists/{name}`
+    DefineList(String),
+    /// `PUT lists/{name}/content`
+    UploadList(String),
+    /// `POST lists/{name}/refresh`
+    RefreshList(String),
+    /// `DELETE lists/{name}`
+    RemoveList(String),
+    /// `PUT settings`
+    Settings,
+}
+
+impl RevocationRoute {
+    /// `rest` follows `revocation/`; `id` is its second segment, decoded.
+    fn find(rest: &[&str], method: &str, id: String) -> Result<Self, NoRoute> {
+        match (rest, method) {
+            (["blocks"], "GET") => Ok(Self::ListBlocks),
+            (["blocks"], "POST") => Ok(Self::Block),
+            (["blocks", _], "DELETE") => Ok(Self::Unblock(id)),
+            (["lists"], "GET") => Ok(Self::ListLists),
+            (["lists", _], "PUT") => Ok(Self::DefineList(id)),
+            (["lists", _], "DELETE") => Ok(Self::RemoveList(id)),
+            (["lists", _, "content"], "PUT") => Ok(Self::UploadList(id)),
+            (["lists", _, "refresh"], "POST") => Ok(Self::RefreshList(id)),
+            (["settings"], "PUT") => Ok(Self::Settings),
+            (
+                ["blocks" | "lists" | "settings"]
+                | ["blocks" | "lists", _]
+                | ["lists", _, "content" | "refresh"],
+                _,
+            ) => Err(NoRoute::Method),
+            _ => Err(NoRoute::Path),
+        }
+    }
+}
+
 /// An operation on the HTTPS listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -22,6 +69,8 @@ pub(crate) enum Route {
     GetDevice(String),
     /// `DELETE /devices/{id}`
     DeleteDevice(String),
+    /// `GET, POST /$ironhub/v1/revocation/blocks`, ..
+    Revocation(RevocationRoute),
     /// `GET /devices?top=`
     ListDevices,
     /// `POST /devices`
@@ -254,6 +303,9 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["revocation", rest @ ..], method) => {
+                RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
+            }
             (["settings"], "GET") => Ok(Self::GetSettings),
             (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
@@ -328,6 +380,7 @@ impl Route {
             self,
             Self::GetSettings
                 | Self::PatchSettings
+                | Self::Revocation(_)
                 | Self::Status
                 | Self::Events
                 | Self::Monitor
@@ -415,6 +468,17 @@ mod tests {
             find("GET", "/$ironhub/v1/master-key/rotate"),
             Err(NoRoute::Method)
         );
+        assert_eq!(
+            find("PUT", "/$ironhub/v1/revocation/lists/Root-1/content"),
+            Ok(Route::Revocation(RevocationRoute::UploadList(
+                "Root-1".to_owned()
+            )))
+        );
+        assert_eq!(
+            find("GET", "/$ironhub/v1/revocation/lists/x"),
+            Err(NoRoute::Method)
+        );
+        assert_eq!(find("GET", "/$ironhub/v1/revocation"), Err(NoRoute::Path));
     }
 
     #[test]
