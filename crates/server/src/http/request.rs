@@ -11,7 +11,7 @@ use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
-use hub::records::Origin;
+use hub::records::{Origin, Outcome};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
@@ -247,6 +247,15 @@ impl Call {
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
         self.app.records.leave(origin, outcome_of(refusal));
         refusal.to_peer()
+    }
+
+    /// Leaves a record of a request of a device that was refused for another reason than its credential.
+    pub(super) fn leave(&self, identity: &IdentityId, outcome: Outcome) {
+        let hub = Some(self.hub.name().clone());
+        let module = identity.module.as_ref().map(ModuleId::as_str);
+        let origin =
+            Origin::new(self.peer.address, "https").claiming(hub, Some(identity.device.as_str()), module);
+        self.app.records.leave(origin, outcome);
     }
 
     /// The right `R` if the caller has it, for what is shown beside what it asked for: its absence refuses nothing.
