@@ -18,11 +18,14 @@ use hub::bus::Bus;
 use hub::clock::{Clock, SystemClock};
 use hub::entropy::SystemEntropy;
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::store::Store;
 use hub::telemetry::{EventEncoder, Message, Stamp};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 const HOST: &str = "hub1.example.test";
@@ -81,7 +84,23 @@ async fn open(sqlite: &Arc<SqliteStore>) -> (Arc<Twins>, Vec<Arc<Authenticated>>
         events_entity: "hub1".into(),
         rules: Rules::default(),
     };
-    let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+    let ports = Ports {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        fetch: Arc::new(NoFetch),
+        limits: limits.clone(),
+    };
+    let trust = Trust::open(&profile.name, ports).await.unwrap();
+    let gate = Gate::new(
+        profile,
+        policies,
+        trust,
+        store.clone(),
+        clock.clone(),
+        limits.clone(),
+    );
     let registry = Registry::new(
         store.clone(),
         bus.clone(),

@@ -17,6 +17,8 @@ use crate::readers::{ConsumerGroups, ReaderSlots};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::revocation::{Ports, Revocation};
+use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
@@ -50,6 +52,7 @@ pub struct Hub {
     name: HubName,
     hosts: Vec<HostName>,
     created: Timestamp,
+    trust: Trust,
     gate: Gate,
     telemetry: Telemetry,
     groups: ConsumerGroups,
@@ -73,6 +76,15 @@ impl Hub {
             Arc::clone(&seams.limits),
         )
         .await?;
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let trust = Trust::open(&name, ports).await?;
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -82,6 +94,7 @@ impl Hub {
         let gate = Gate::new(
             profile,
             Arc::new(policies),
+            trust.clone(),
             Arc::clone(&seams.store),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
@@ -102,6 +115,7 @@ impl Hub {
             name,
             hosts,
             created,
+            trust,
             gate,
             telemetry,
             groups,
@@ -132,6 +146,16 @@ impl Hub {
     /// Who may do what.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Its CA certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.trust.authorities
+    }
+
+    /// Which certificates lost their trust.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.trust.revocation
     }
 
     /// Device-to-cloud messages.

@@ -29,6 +29,7 @@ pub mod sessions;
 pub mod store;
 pub mod telemetry;
 pub mod tenancy;
+pub mod trust;
 pub mod twins;
 
 /// A boxed future, for the traits that are held as `Arc<dyn ..>`.

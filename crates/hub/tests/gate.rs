@@ -397,7 +397,7 @@ async fn connections_lose_their_ground() {
     // A namesake with the same keys is another device.
     world
         .registry
-        .delete(&world.write, &id(DEVICE), &IfMatch::Any)
+        .delete(&world.operator(), &id(DEVICE), &IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(check(&own).await, Some(Reason::IdentityUnknown));

@@ -74,6 +74,14 @@ fn the_reference_of_the_configuration_is_fresh() {
 }
 
 #[test]
+fn the_reference_of_authorisation_is_fresh() {
+    check_golden(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/authorisation.md"),
+        &server::reference::authorisation(),
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_a_usage_error() {
     let home = tempfile::tempdir().unwrap();
     for arguments in [

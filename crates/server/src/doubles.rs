@@ -6,7 +6,7 @@ use std::time::Duration;
 use engines::local::LocalBus;
 use engines::sqlite::SqliteStore;
 use hub::BoxFuture;
-use hub::access::{Authorized, right};
+use hub::access::{Authorized, operation};
 use hub::clock::{Clock, Timestamp};
 use hub::entropy::SystemEntropy;
 use hub::events::Events;
@@ -135,7 +135,7 @@ pub(crate) async fn register(app: &App, id: &str) {
     let body =
         format!(r#"{{"authentication":{{"symmetricKey":{{"primaryKey":"{KEY}","secondaryKey":"{KEY}"}}}}}}"#);
     let draft = Draft::from_json(body.as_bytes(), &id, &app.limits).unwrap();
-    let right: Authorized<right::RegistryWrite> = hub_of(app).gate().authorize_operator();
+    let right: Authorized<operation::WriteDevices> = hub_of(app).gate().authorize_operator();
     app.registry
         .put(&right, &id, &draft, IfMatch::Absent)
         .await

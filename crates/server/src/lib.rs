@@ -27,6 +27,7 @@ mod hub_doubles;
 mod listen;
 mod mailbox;
 mod mqtt;
+pub mod reference;
 mod refusal;
 mod run;
 mod tls;

@@ -27,6 +27,8 @@ use writer::Writer;
 const ID_BYTES_MAX: usize = 1_024;
 /// Largest body of a document, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// What an appended document holds beside its body, in bytes: the hash of the one before.
+const APPENDED_BYTES: usize = 32;
 
 /// How healthy the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,11 +108,15 @@ impl Store for SqliteStore {
 
 fn check_limits(batch: &[Write]) -> Result<(), &'static str> {
     for write in batch {
-        let (key, body_len) = match write {
-            Write::Put { key, body, .. } => (key, body.len()),
-            Write::Delete { key, .. } | Write::Add { key, .. } | Write::Check { key, .. } => (key, 0),
+        let (id_len, body_len) = match write {
+            Write::Put { key, body, .. } => (key.id.len(), body.len()),
+            // With room for the hash that goes before it.
+            Write::Append { body, .. } => (0, body.len().saturating_add(APPENDED_BYTES)),
+            Write::Delete { key, .. } | Write::Add { key, .. } | Write::Check { key, .. } => {
+                (key.id.len(), 0)
+            }
         };
-        if key.id.len() > ID_BYTES_MAX {
+        if id_len > ID_BYTES_MAX {
             return Err("an id has more than 1,024 bytes");
         }
         if body_len > BODY_BYTES_MAX {

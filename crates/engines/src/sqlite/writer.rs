@@ -283,9 +283,10 @@ fn fail_all(replies: Vec<oneshot::Sender<Reply>>, error: &StoreError) {
 }
 
 fn write_bytes(write: &Write) -> usize {
-    let (key, body_len) = match write {
-        Write::Put { key, body, .. } => (key, body.len()),
-        Write::Delete { key, .. } | Write::Add { key, .. } | Write::Check { key, .. } => (key, 0),
+    let (id_len, body_len) = match write {
+        Write::Put { key, body, .. } => (key.id.len(), body.len()),
+        Write::Append { body, .. } => (0, body.len()),
+        Write::Delete { key, .. } | Write::Add { key, .. } | Write::Check { key, .. } => (key.id.len(), 0),
     };
-    key.id.len() + body_len + WRITE_OVERHEAD_BYTES
+    id_len + body_len + WRITE_OVERHEAD_BYTES
 }

@@ -9,9 +9,10 @@ use crate::secret::{Fingerprint, SymmetricKey};
 
 use super::credential::Credential;
 use super::gate::{Gate, Registered};
+use super::operation::Operation;
 use super::policy::Policy;
 use super::profile::HubProfile;
-use super::proof::{Basis, right};
+use super::proof::Basis;
 use super::refusal::{Reason, Refusal, Subject};
 use super::rights::Rights;
 use super::sas::Token;
@@ -229,13 +230,13 @@ pub(super) fn check_device_connect(policy: &str, rights: Rights) -> Result<(), R
         .expecting("DeviceConnect"))
 }
 
-pub(super) fn check_right<R: right::Right>(policy: &str, rights: Rights) -> Result<(), Refusal> {
-    if R::is_held_by(rights) {
+pub(super) fn check_operation<O: Operation>(policy: &str, rights: Rights) -> Result<(), Refusal> {
+    if O::DEFINITION.is_held_by(rights) {
         return Ok(());
     }
     Err(Refusal::of_policy(policy, Reason::RightMissing)
         .finding(&rights.to_string())
-        .expecting(R::NAME))
+        .expecting(&O::DEFINITION.policies_text()))
 }
 
 pub(super) fn scope_mismatch(

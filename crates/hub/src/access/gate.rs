@@ -17,12 +17,16 @@ use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Mo
 use crate::limits::{Limit, Limits};
 use crate::store::Store;
 use crate::tenancy::HubName;
+use crate::trust::Trust;
 
-use super::checks::{Passed, check_certificate, check_device_scope, check_right, is_bearer, scope_mismatch};
+use super::checks::{
+    Passed, check_certificate, check_device_scope, check_operation, is_bearer, scope_mismatch,
+};
 use super::credential::{Credential, Secretive};
+use super::operation::Operation;
 use super::policies::Policies;
 use super::profile::HubProfile;
-use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis, right};
+use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::{Ids, Resource};
@@ -40,6 +44,11 @@ pub enum Usage<'a> {
 pub struct Gate {
     pub(super) profile: RwLock<Arc<HubProfile>>,
     pub(super) policies: Arc<Policies>,
+    #[allow(
+        dead_code,
+        reason = "what a chain is checked against, which is the next piece"
+    )]
+    pub(super) trust: Trust,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
@@ -54,10 +63,11 @@ pub(super) struct Registered {
 }
 
 impl Gate {
-    /// A gate over the hub's policies and registry.
+    /// A gate over the hub's policies, its trust and its registry.
     pub fn new(
         profile: HubProfile,
         policies: Arc<Policies>,
+        trust: Trust,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
@@ -65,6 +75,7 @@ impl Gate {
         Self {
             profile: RwLock::new(Arc::new(profile)),
             policies,
+            trust,
             store,
             clock,
             limits,
@@ -147,12 +158,8 @@ impl Gate {
         proof.expires.map(|expires| expires.plus(grace))
     }
 
-    /// Whether a token of the service side gives the right `R` for a path, percent-decoded once.
-    pub fn authorize_service<R: right::Right>(
-        &self,
-        token: &str,
-        path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
+    pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
         let hub = self.profile();
         let token = self.service_token(token)?;
         let passed = self.check_token(&hub, &token, None)?;
@@ -166,12 +173,12 @@ impl Gate {
                 resource,
             ));
         }
-        check_right::<R>(name, passed.rights)?;
+        check_operation::<O>(name, passed.rights)?;
         Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
     }
 
-    /// The right `R` for the operator of this server: its command line, its configuration, its start. Never for a peer.
-    pub fn authorize_operator<R: right::Right>(&self) -> Authorized<R> {
+    /// The operation `O` for the operator of this server: its command line, its configuration, its start. Never for a peer.
+    pub fn authorize_operator<O: Operation>(&self) -> Authorized<O> {
         Authorized::new(self.profile().name.clone(), Actor::Operator)
     }
 

@@ -7,20 +7,21 @@ use crate::identity::{DeviceId, IdentityId};
 
 use super::checks::check_device_scope;
 use super::gate::Gate;
-use super::proof::{EdgeDevice, ModuleCaller, right};
+use super::operation::Operation;
+use super::proof::{EdgeDevice, ModuleCaller};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
 
 impl Gate {
-    /// Who may work on the modules of `device`: a policy with the right `R`, or the edge device itself. `path` is that of the
+    /// Who may work on the modules of `device`: whoever may do the operation `O`, or the edge device itself. `path` is that of the
     /// request, percent-decoded once.
-    pub async fn authorize_modules<R: right::Right>(
+    pub async fn authorize_modules<O: Operation>(
         &self,
         token: &str,
         device: &DeviceId,
         path: &str,
-    ) -> Result<ModuleCaller<R>, Refusal> {
+    ) -> Result<ModuleCaller<O>, Refusal> {
         let parsed = self.service_token(token)?;
         if parsed.policy().is_some() {
             return self.authorize_service(token, path).map(ModuleCaller::Service);

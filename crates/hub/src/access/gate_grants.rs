@@ -6,12 +6,13 @@ use crate::clock::Timestamp;
 use crate::identity::IdentityId;
 use crate::limits::Limit;
 
-use super::checks::{Passed, check_device_connect, check_right, is_bearer, parse_scope, scope_mismatch};
+use super::checks::{Passed, check_device_connect, check_operation, is_bearer, parse_scope, scope_mismatch};
 use super::gate::{Gate, authenticated};
 use super::grant::{Grant, Holder};
+use super::operation::Operation;
 use super::plain::PlainUser;
 use super::profile::HubProfile;
-use super::proof::{Actor, Authenticated, Authorized, right};
+use super::proof::{Actor, Authenticated, Authorized};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
@@ -104,19 +105,19 @@ impl Gate {
         Ok(authenticated(&hub, identity, &registered, &passed))
     }
 
-    /// Whether a grant gives the right `R` for a path of the service side. Also asked again on
+    /// Whether a grant allows the operation `O` at a path of the service side. Also asked again on
     /// [`Mail::Recheck`](crate::bus::Mail::Recheck) and when the grant's end is near.
-    pub fn authorize_granted<R: right::Right>(
+    pub fn authorize_granted<O: Operation>(
         &self,
         grant: &Grant,
         path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    ) -> Result<Authorized<O>, Refusal> {
         let hub = self.profile();
         let Holder::Policy(policy) = &grant.holder else {
             let subject = grant.subject();
             return Err(Refusal::new(Reason::RightMissing, subject)
                 .finding(&grant.rights.to_string())
-                .expecting(R::NAME));
+                .expecting(&O::DEFINITION.policies_text()));
         };
         self.check_basis(&hub, &grant.basis, None)?;
         self.check_grace(grant.expires, grant.subject())?;
@@ -130,7 +131,7 @@ impl Gate {
             .get(policy)
             .map(|policy| policy.rights)
             .unwrap_or_default();
-        check_right::<R>(policy, rights)?;
+        check_operation::<O>(policy, rights)?;
         Ok(Authorized::new(hub.name.clone(), Actor::Policy(policy.clone())))
     }
 

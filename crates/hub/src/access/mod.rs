@@ -10,6 +10,7 @@ mod gate;
 mod gate_edge;
 mod gate_grants;
 mod grant;
+pub mod operation;
 mod plain;
 mod policies;
 mod policy;
@@ -23,13 +24,19 @@ mod scope;
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};
+pub use operation::{Operation, Operations};
 pub use plain::PlainUser;
 pub use policies::Policies;
 pub use policy::Policy;
 pub use profile::{HubProfile, Rules};
 pub use proof::{
-    Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller, right,
+    Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller,
 };
+/// The names of [`operation`]s as they were.
+pub mod right {
+    pub use super::operation::{Management, Operation as Right};
+}
+
 pub use refusal::{Reason, Refusal, Step, Subject};
 pub use rights::Rights;
 pub use scope::{Resource, Scope};

@@ -11,8 +11,9 @@ use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Write};
 use crate::tenancy::HubName;
 
+use super::operation;
 use super::policy::{self, DEFAULTS, Policy};
-use super::proof::{Authorized, right};
+use super::proof::Authorized;
 use super::rights::Rights;
 
 type Named = BTreeMap<Arc<str>, Arc<Policy>>;
@@ -66,7 +67,7 @@ impl Policies {
     ///
     /// # Errors
     /// `GenericConflict` when the hub would hold more policies than it may.
-    pub async fn put(&self, proof: &Authorized<right::Management>, policy: Policy) -> Result<(), Error> {
+    pub async fn put(&self, proof: &Authorized<operation::Management>, policy: Policy) -> Result<(), Error> {
         self.check_hub(proof)?;
         let _writer = self.writer.lock().await;
         let mut changed = Named::clone(&self.held());
@@ -95,7 +96,7 @@ impl Policies {
     ///
     /// # Errors
     /// `GenericNotFound` when there is none of this name.
-    pub async fn delete(&self, proof: &Authorized<right::Management>, name: &str) -> Result<(), Error> {
+    pub async fn delete(&self, proof: &Authorized<operation::Management>, name: &str) -> Result<(), Error> {
         self.check_hub(proof)?;
         let _writer = self.writer.lock().await;
         let mut changed = Named::clone(&self.held());
@@ -123,7 +124,7 @@ impl Policies {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn check_hub(&self, proof: &Authorized<right::Management>) -> Result<(), Error> {
+    fn check_hub(&self, proof: &Authorized<operation::Management>) -> Result<(), Error> {
         if *proof.hub() == self.hub {
             return Ok(());
         }

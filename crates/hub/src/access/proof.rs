@@ -1,7 +1,7 @@
 //! Values that prove a decision. Only this folder can make them; operations demand them.
 //!
 //! [`Authenticated`] says which identity a connection speaks for, and remembers on what ground, so that the ground can be
-//! checked again while the connection is open. [`Authorized`] says that a caller holds a right in one hub.
+//! checked again while the connection is open. [`Authorized`] says that a caller may do one operation in one hub.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,61 +12,7 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
-/// The rights that operations demand.
-pub mod right {
-    use super::super::rights::Rights;
-
-    /// A right. Sealed: a new one is a decision of this crate.
-    pub trait Right: sealed::Sealed + Send + Sync + 'static {
-        /// Its name, as in messages.
-        const NAME: &'static str;
-        /// Whether a policy with these rights holds it.
-        fn is_held_by(rights: Rights) -> bool;
-    }
-
-    mod sealed {
-        pub trait Sealed {}
-    }
-
-    macro_rules! rights {
-        ($($(#[$doc:meta])* $name:ident $label:literal = $held:expr;)*) => {$(
-            $(#[$doc])*
-            #[derive(Debug, Clone, Copy)]
-            pub struct $name;
-
-            impl sealed::Sealed for $name {}
-
-            impl Right for $name {
-                const NAME: &'static str = $label;
-
-                fn is_held_by(rights: Rights) -> bool {
-                    let held: fn(Rights) -> bool = $held;
-                    held(rights)
-                }
-            }
-        )*};
-    }
-
-    rights! {
-        /// Read identities.
-        RegistryRead "RegistryRead" = |rights| rights.contains(Rights::REGISTRY_READ);
-        /// Write identities.
-        RegistryWrite "RegistryWrite" = |rights| rights.contains(Rights::REGISTRY_WRITE);
-        /// Use the service's endpoints.
-        ServiceConnect "ServiceConnect" = |rights| rights.contains(Rights::SERVICE_CONNECT);
-        /// Read `/statistics/service`: either right does (service-rest.md 2.3).
-        ConnectionStatistics "RegistryRead or ServiceConnect" = |rights| {
-            rights.contains(Rights::REGISTRY_READ) || rights.contains(Rights::SERVICE_CONNECT)
-        };
-        /// Purge a device's commands: either right does (service-rest.md 2.3).
-        CommandsPurge "ServiceConnect or RegistryWrite" = |rights| {
-            rights.contains(Rights::SERVICE_CONNECT) || rights.contains(Rights::REGISTRY_WRITE)
-        };
-        /// Change the hub itself, its policies and its authorities. A policy that may do everything else may do this too, as its
-        /// holder could not be kept from anything by refusing it.
-        Management "RegistryWrite, ServiceConnect and DeviceConnect" = |rights| rights.contains(Rights::ALL);
-    }
-}
+use super::operation::Operation;
 
 /// On what ground an identity was authenticated or a caller authorised.
 #[derive(Clone)]
@@ -210,14 +156,14 @@ impl EdgeDevice {
 
 /// Who works on the modules of a device (service-rest.md 2.3).
 #[derive(Debug)]
-pub enum ModuleCaller<R: right::Right> {
-    /// A holder of the right `R`, which covers the modules of every device.
-    Service(Authorized<R>),
+pub enum ModuleCaller<O: Operation> {
+    /// Somebody who may do the operation `O`, which covers the modules of every device.
+    Service(Authorized<O>),
     /// An edge device.
     EdgeDevice(EdgeDevice),
 }
 
-impl<R: right::Right> ModuleCaller<R> {
+impl<O: Operation> ModuleCaller<O> {
     /// The hub.
     pub fn hub(&self) -> &HubName {
         match self {
@@ -227,13 +173,13 @@ impl<R: right::Right> ModuleCaller<R> {
     }
 }
 
-impl<R: right::Right> From<Authorized<R>> for ModuleCaller<R> {
-    fn from(proof: Authorized<R>) -> Self {
+impl<O: Operation> From<Authorized<O>> for ModuleCaller<O> {
+    fn from(proof: Authorized<O>) -> Self {
         Self::Service(proof)
     }
 }
 
-/// Who holds a right; for records and the audit trail.
+/// Who may do it; for records and the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// The holder of a policy's key.
@@ -251,55 +197,48 @@ impl fmt::Display for Actor {
     }
 }
 
-/// Proof that a caller holds the right `R` in a hub.
-pub struct Authorized<R> {
+/// Proof that a caller may do the operation `O` in a hub.
+pub struct Authorized<O> {
     hub: HubName,
     actor: Actor,
-    right: PhantomData<fn() -> R>,
+    operation: PhantomData<fn() -> O>,
 }
 
-impl<R: right::Right> Authorized<R> {
+impl<O: Operation> Authorized<O> {
     pub(super) fn new(hub: HubName, actor: Actor) -> Self {
         Self {
             hub,
             actor,
-            right: PhantomData,
+            operation: PhantomData,
         }
     }
 }
 
-impl<R> Authorized<R> {
+impl<O> Authorized<O> {
     /// The hub in which it holds.
     pub fn hub(&self) -> &HubName {
         &self.hub
     }
 
-    /// Who holds it.
+    /// Who may do it.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 }
 
-impl Authorized<right::RegistryWrite> {
-    /// Whoever may write identities may read them.
-    pub fn to_read(&self) -> Authorized<right::RegistryRead> {
-        Authorized::new(self.hub.clone(), self.actor.clone())
-    }
-}
-
-impl<R> Clone for Authorized<R> {
+impl<O> Clone for Authorized<O> {
     fn clone(&self) -> Self {
         Self {
             hub: self.hub.clone(),
             actor: self.actor.clone(),
-            right: PhantomData,
+            operation: PhantomData,
         }
     }
 }
 
-impl<R: right::Right> fmt::Debug for Authorized<R> {
+impl<O: Operation> fmt::Debug for Authorized<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} by {}", R::NAME, self.hub, self.actor)
+        write!(f, "{} in {} by {}", O::DEFINITION.name, self.hub, self.actor)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::access::{Authenticated, Authorized, right};
+use crate::access::{Authenticated, Authorized, operation};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
@@ -253,7 +253,7 @@ impl Files {
     /// Opens a blob for a service, to read and to delete.
     pub fn open_for_service(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReadUploads>,
         blob: &BlobName,
     ) -> Result<BlobAccess, Error> {
         let open = self.hub(right.hub())?;

@@ -13,7 +13,8 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::access::proof::{Authorized, ModuleCaller, right};
+use crate::access::operation;
+use crate::access::proof::{Authorized, ModuleCaller};
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 use crate::twins::{TwinImport, Twins};
@@ -104,7 +105,7 @@ impl Registry {
     /// Applies every entry that can be applied.
     pub async fn bulk(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         request: BulkRequest,
         twins: &Twins,
     ) -> BulkResult {
@@ -133,7 +134,7 @@ impl Registry {
 
     async fn bulk_entry(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         mut entry: Entry,
         twins: &Twins,
     ) -> Result<Outcome, Error> {
@@ -167,7 +168,7 @@ impl Registry {
 
     async fn bulk_write(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         identity: &IdentityId,
         entry: Entry,
         demand: &Demand,
@@ -189,7 +190,7 @@ impl Registry {
 
     async fn bulk_remove(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         identity: &IdentityId,
         if_match: &IfMatch,
     ) -> Result<(), Error> {

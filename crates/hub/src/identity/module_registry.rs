@@ -4,7 +4,8 @@
 //! compare-and-set: so they stand in one order with each other and with the device's deletion, and the limit is exact.
 //! Refused: a list of modules inside the device, because then every change of a module would be one of the device.
 
-use crate::access::proof::{ModuleCaller, right};
+use crate::access::operation::{self, Operation};
+use crate::access::proof::ModuleCaller;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
@@ -27,7 +28,7 @@ impl Registry {
     /// `ArgumentInvalid` for an id that only the hub gives out, `SystemModuleModifyUnauthorizedAccess` for one it gave out.
     pub async fn put_module(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<operation::WriteDevices>,
         device: &DeviceId,
         id: &ModuleId,
         draft: &ModuleDraft,
@@ -47,7 +48,7 @@ impl Registry {
     /// is demanded.
     pub async fn delete_module(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<operation::DeleteDevices>,
         device: &DeviceId,
         id: &ModuleId,
         if_match: &IfMatch,
@@ -64,7 +65,7 @@ impl Registry {
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub async fn get_module(
         &self,
-        caller: &ModuleCaller<right::RegistryRead>,
+        caller: &ModuleCaller<operation::ReadDevices>,
         device: &DeviceId,
         id: &ModuleId,
     ) -> Result<Module, Error> {
@@ -81,7 +82,7 @@ impl Registry {
     /// `DeviceNotFound`.
     pub async fn list_modules(
         &self,
-        caller: &ModuleCaller<right::RegistryRead>,
+        caller: &ModuleCaller<operation::ReadDevices>,
         device: &DeviceId,
     ) -> Result<Vec<Module>, Error> {
         self.parent(caller, device).await?;
@@ -89,9 +90,9 @@ impl Registry {
         Ok(modules.into_iter().map(|(module, _)| module).collect())
     }
 
-    pub(super) async fn write_module(
+    pub(super) async fn write_module<O: Operation>(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<O>,
         device: &DeviceId,
         id: &ModuleId,
         draft: &ModuleDraft,
@@ -124,9 +125,9 @@ impl Registry {
         Err(self.contended())
     }
 
-    pub(super) async fn remove_module(
+    pub(super) async fn remove_module<O: Operation>(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<O>,
         device: &DeviceId,
         id: &ModuleId,
         if_match: &IfMatch,
@@ -221,11 +222,7 @@ impl Registry {
     }
 
     /// The device whose modules are asked for. An edge device that asks must still be what it proved to be.
-    async fn parent<R: right::Right>(
-        &self,
-        caller: &ModuleCaller<R>,
-        id: &DeviceId,
-    ) -> Result<Document, Error> {
+    async fn parent<O: Operation>(&self, caller: &ModuleCaller<O>, id: &DeviceId) -> Result<Document, Error> {
         let document = self.store.get(&key(caller.hub(), id)).await?;
         let document = document.ok_or_else(|| not_found(id))?;
         let device = stored::decode(id, &document.body)?;
@@ -257,8 +254,8 @@ fn held(device: Document) -> Write {
 }
 
 /// Ids that begin with `$` are given out by the hub alone, and what stands under them is the edge device's to write.
-fn check_system<R: right::Right>(
-    caller: &ModuleCaller<R>,
+fn check_system<O: Operation>(
+    caller: &ModuleCaller<O>,
     id: &ModuleId,
     exists: bool,
     demand: &Demand,

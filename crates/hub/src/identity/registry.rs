@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::access::proof::{Authorized, right};
+use crate::access::operation;
+use crate::access::proof::Authorized;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -78,7 +79,7 @@ impl Registry {
     /// `DeviceAlreadyExists`, `DeviceNotFound`, `PreconditionFailed`, `InvalidDeviceScope`, `ArgumentInvalid`.
     pub async fn put(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteDevices>,
         id: &DeviceId,
         draft: &Draft,
         if_match: IfMatch,
@@ -96,7 +97,7 @@ impl Registry {
     /// `PreconditionFailed` also when no etag is demanded: a client must say which device it means, or `*`.
     pub async fn delete(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::DeleteDevices>,
         id: &DeviceId,
         if_match: &IfMatch,
     ) -> Result<(), Error> {
@@ -110,7 +111,11 @@ impl Registry {
     ///
     /// # Errors
     /// `DeviceNotFound`.
-    pub async fn get(&self, proof: &Authorized<right::RegistryRead>, id: &DeviceId) -> Result<Device, Error> {
+    pub async fn get(
+        &self,
+        proof: &Authorized<operation::ReadDevices>,
+        id: &DeviceId,
+    ) -> Result<Device, Error> {
         let found = load(&*self.store, proof.hub(), id).await?;
         found.map(|(device, _)| device).ok_or_else(|| not_found(id))
     }
@@ -118,7 +123,7 @@ impl Registry {
     /// An identity of either kind, with its document's version; `None` when it is not registered.
     pub async fn find(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         id: &super::IdentityId,
     ) -> Result<Option<super::Found>, Error> {
         super::found::find(&*self.store, proof.hub(), id).await
@@ -127,7 +132,7 @@ impl Registry {
     /// How many modules a device has.
     pub async fn module_count(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         device: &DeviceId,
     ) -> Result<usize, Error> {
         let range = Range {
@@ -144,7 +149,7 @@ impl Registry {
     /// The first devices by id; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         top: Option<u64>,
     ) -> Result<Vec<Device>, Error> {
         let max = self.limits.get(Limit::ListDevicesMax);
@@ -166,7 +171,10 @@ impl Registry {
     }
 
     /// How many devices there are.
-    pub async fn statistics(&self, proof: &Authorized<right::RegistryRead>) -> Result<Statistics, Error> {
+    pub async fn statistics(
+        &self,
+        proof: &Authorized<operation::ReadStatistics>,
+    ) -> Result<Statistics, Error> {
         Ok(statistics::read(&*self.store, proof.hub()).await?)
     }
 

@@ -205,6 +205,20 @@ limits! {
         "Shared access policies of a hub.";
     ServicePoliciesMax "service_policies_max" Count 10, None,
         "Shared access policies of a hub that hold the right `ServiceConnect`.";
+    AuthoritiesMax "authorities_max" Count 25, None,
+        "CA certificates of a hub.";
+    CertificateBytesMax "certificate_bytes_max" Bytes 16_384, None,
+        "Bytes of one certificate that is uploaded.";
+
+    // Revocation.
+    RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,
+        "Entries of the block list of a hub.";
+    RevocationListsMax "revocation_lists_max" Count 64, None,
+        "Revocation lists of a hub.";
+    RevocationListBytesMax "revocation_list_bytes_max" Bytes 67_108_864, None,
+        "Bytes of one revocation list.";
+    RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
+        "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
 
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,

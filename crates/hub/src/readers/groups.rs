@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation};
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, StoreError, Write};
 use crate::tenancy::HubName;
 
@@ -140,7 +140,7 @@ impl ConsumerGroups {
     /// Creates a group; one that exists is left as it is. Says whether it is new.
     pub async fn create(
         &self,
-        _right: &Authorized<right::RegistryWrite>,
+        _right: &Authorized<operation::WriteConsumerGroups>,
         group: &GroupName,
     ) -> Result<bool, GroupError> {
         // Creations go one by one, so that the limit holds; they are rare.
@@ -167,7 +167,7 @@ impl ConsumerGroups {
     /// Deletes a group. Its readers go on until they detach.
     pub async fn delete(
         &self,
-        _right: &Authorized<right::RegistryWrite>,
+        _right: &Authorized<operation::WriteConsumerGroups>,
         group: &GroupName,
     ) -> Result<(), GroupError> {
         if group.is_default() {

@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
-use hub::access::{Gate, HubProfile, Policies, Rules, right, sas};
+use hub::access::{Authorized, Gate, HubProfile, Operation, Policies, Rules, sas};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
 use hub::entropy::Entropy;
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
 use hub::secret::SymmetricKey;
-use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write};
+use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 pub(crate) mod events;
@@ -110,6 +113,22 @@ impl MemoryStore {
                     contents.documents.remove(&key);
                 }
                 Write::Add { key, delta } => *contents.counters.entry(key).or_default() += delta,
+                Write::Append {
+                    collection,
+                    hub,
+                    body,
+                } => {
+                    let of_chain = |key: &Key| key.collection == collection && key.hub == hub;
+                    let last = contents.documents.iter().rfind(|(key, _)| of_chain(key));
+                    let last = last.map(|(key, document)| (&*key.id, &document.body[..]));
+                    let (key, body) = chain::follow(collection, &hub, last, &body).unwrap();
+                    let document = Document {
+                        key: key.clone(),
+                        version,
+                        body,
+                    };
+                    contents.documents.insert(key, document);
+                }
                 Write::Check { .. } => {}
             }
         }
@@ -236,9 +255,8 @@ pub(crate) struct World {
     pub(crate) limits: Arc<Limits>,
     pub(crate) registry: Registry,
     pub(crate) twins: Twins,
+    pub(crate) trust: Trust,
     pub(crate) gate: Gate,
-    pub(crate) write: hub::access::Authorized<right::RegistryWrite>,
-    pub(crate) read: hub::access::Authorized<right::RegistryRead>,
 }
 
 pub(crate) const HOST: &str = "hub1.example.test";
@@ -268,7 +286,23 @@ impl World {
         store.apply(writes).await.unwrap();
         let policies = Policies::open(profile.name.clone(), store.clone(), bus.clone(), limits.clone());
         let policies = Arc::new(policies.await.unwrap());
-        let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+        let ports = Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            fetch: Arc::new(NoFetch),
+            limits: limits.clone(),
+        };
+        let trust = Trust::open(&profile.name, ports).await.unwrap();
+        let gate = Gate::new(
+            profile,
+            policies,
+            trust.clone(),
+            store.clone(),
+            clock.clone(),
+            limits.clone(),
+        );
         let events = Events::new(Arc::new(events::TextEncoder), clock.clone(), entropy.clone());
         let twins = Twins::new(
             store.clone(),
@@ -278,8 +312,6 @@ impl World {
             Arc::new(events),
         );
         let registry = Registry::new(store.clone(), bus.clone(), clock.clone(), entropy, limits.clone());
-        let write = gate.authorize_operator();
-        let read = gate.authorize_operator();
         Self {
             store,
             bus,
@@ -287,10 +319,14 @@ impl World {
             limits,
             registry,
             twins,
+            trust,
             gate,
-            write,
-            read,
         }
+    }
+
+    /// Leave for anything.
+    pub(crate) fn operator<O: Operation>(&self) -> Authorized<O> {
+        self.gate.authorize_operator()
     }
 
     pub(crate) fn draft(&self, json: &str, name: &str) -> Draft {
@@ -322,7 +358,7 @@ pub(crate) async fn put(world: &World, name: &str, body: &str, if_match: IfMatch
     let draft = world.draft(body, name);
     world
         .registry
-        .put(&world.write, &id(name), &draft, if_match)
+        .put(&world.operator(), &id(name), &draft, if_match)
         .await
         .unwrap();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hub::BoxFuture;
-use hub::access::{Authenticated, Authorized, Credential, Usage, right, sas};
+use hub::access::{Authenticated, Authorized, Credential, Operation, Usage, sas};
 use hub::clock::Timestamp;
 use hub::commands::Settlement;
 use hub::error::{Code, Error};
@@ -167,7 +167,7 @@ impl Bench {
     pub(crate) async fn create(&self, name: &str) -> Authenticated {
         let draft = self.world.draft(&sas_body("enabled"), name);
         self.registry
-            .put(&self.world.write, &id(name), &draft, IfMatch::Absent)
+            .put(&self.world.operator(), &id(name), &draft, IfMatch::Absent)
             .await
             .unwrap();
         let expiry = Timestamp::from_secs(NOW_SECS + 1_000_000);
@@ -182,7 +182,7 @@ impl Bench {
 
     pub(crate) async fn delete(&self, name: &str) {
         self.registry
-            .delete(&self.world.write, &id(name), &IfMatch::Any)
+            .delete(&self.world.operator(), &id(name), &IfMatch::Any)
             .await
             .unwrap();
     }
@@ -222,7 +222,7 @@ impl Bench {
         settled.await.unwrap();
     }
 
-    pub(crate) fn service(&self) -> Authorized<right::ServiceConnect> {
+    pub(crate) fn service<O: Operation>(&self) -> Authorized<O> {
         self.world.gate.authorize_operator()
     }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use amqp::connection::AttachReply;
 use amqp::performative::{Attach, Error, Role, SenderSettleMode};
 use amqp::value::Value;
-use hub::access::Authorized;
-use hub::access::right::ServiceConnect;
+use hub::access::operation::{
+    Definition, ReadEvents, ReceiveFeedback, ReceiveFileNotifications, SendCommands,
+};
+use hub::access::{Authorized, Gate, Operation, Refusal};
 use hub::clock::Timestamp;
 use hub::hub::Hub;
 use hub::identity::IdentityId;
@@ -32,10 +34,32 @@ const SELECTOR: &str = "apache.org:selector-filter:string";
 const SELECTOR_CODES: [u64; 2] = [0x0000_468c_0000_0004, 0x0000_0137_0000_000a];
 
 /// Resources that tokens must cover.
-const MANAGEMENT_PATH: &str = "messages/events/$management";
+pub(super) const MANAGEMENT_PATH: &str = "messages/events/$management";
 const COMMANDS_PATH: &str = "messages/devicebound";
 const FEEDBACK_PATH: &str = "messages/servicebound/feedback";
 const FILE_NOTIFICATIONS_PATH: &str = "messages/servicebound/filenotifications";
+
+/// What the links of services ask for, as documentation writes it.
+pub(crate) const SERVICE_LINKS: &[(&str, &Definition)] = &[
+    ("to `messages/devicebound`", SendCommands::DEFINITION),
+    (
+        "from `messages/serviceBound/feedback`",
+        ReceiveFeedback::DEFINITION,
+    ),
+    (
+        "from `messages/serviceBound/filenotifications`",
+        ReceiveFileNotifications::DEFINITION,
+    ),
+    (
+        "from `{event hub}/ConsumerGroups/{group}/Partitions/{id}`",
+        ReadEvents::DEFINITION,
+    ),
+    (
+        "from `messages/events/..`, which leads to the event hub",
+        ReadEvents::DEFINITION,
+    ),
+    ("to and from `$management`", ReadEvents::DEFINITION),
+];
 
 /// Requests that a peer may have on the way.
 const REQUEST_CREDIT: u32 = 100;
@@ -70,7 +94,7 @@ pub(super) enum Node {
     /// A partition is read.
     Reader(Box<Reader>),
     /// Commands come here.
-    Commands(Authorized<ServiceConnect>),
+    Commands(Authorized<SendCommands>),
     /// Feedback or file notifications go here.
     Feedback(Box<FeedbackLink>),
     /// A link of a device.
@@ -80,20 +104,24 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// The resource that a token must cover for as long as the link lives; none for links that need no token, or not for long.
-    pub(super) fn path(&self) -> Option<&str> {
+    /// Asks again what its attach was asked: why no token of the connection covers the link any more.
+    pub(super) fn refusal(&self, grants: &Grants, gate: &Gate) -> Option<Refusal> {
         match self {
-            // The right of a device is its own, and looked at with it.
+            // Links that need no token, or not for long. The right of a device is its own, and looked at with it.
             Self::CbsRequests
             | Self::CbsReplies(_)
             | Self::Redirected(_)
             | Self::Device(_)
             | Self::DeviceFeedback => None,
-            Self::ManagementRequests | Self::ManagementReplies(_) => Some(MANAGEMENT_PATH),
-            Self::Reader(reader) => Some(reader.path()),
-            Self::Commands(_) => Some(COMMANDS_PATH),
-            Self::Feedback(link) if link.is_of_files() => Some(FILE_NOTIFICATIONS_PATH),
-            Self::Feedback(_) => Some(FEEDBACK_PATH),
+            Self::ManagementRequests | Self::ManagementReplies(_) => {
+                grants.authorize::<ReadEvents>(gate, MANAGEMENT_PATH).err()
+            }
+            Self::Reader(reader) => grants.authorize::<ReadEvents>(gate, reader.path()).err(),
+            Self::Commands(_) => grants.authorize::<SendCommands>(gate, COMMANDS_PATH).err(),
+            Self::Feedback(link) if link.is_of_files() => grants
+                .authorize::<ReceiveFileNotifications>(gate, FILE_NOTIFICATIONS_PATH)
+                .err(),
+            Self::Feedback(_) => grants.authorize::<ReceiveFeedback>(gate, FEEDBACK_PATH).err(),
         }
     }
 }
@@ -141,7 +169,7 @@ pub(super) fn judge(
             AttachReply::default(),
         )),
         Address::Management { .. } => {
-            authorize(hub, grants, MANAGEMENT_PATH)?;
+            authorize::<ReadEvents>(hub, grants, MANAGEMENT_PATH)?;
             if sends {
                 Ok(Admission::Node(Node::ManagementRequests, requests()))
             } else {
@@ -152,7 +180,7 @@ pub(super) fn judge(
             }
         }
         Address::HubEvents { rest } => {
-            authorize(hub, grants, &format!("messages/events{rest}"))?;
+            authorize::<ReadEvents>(hub, grants, &format!("messages/events{rest}"))?;
             let redirect = redirect(hub, &rest, app.amqp_port());
             Ok(Admission::Node(
                 Node::Redirected(redirect),
@@ -183,7 +211,7 @@ pub(super) fn judge(
             partition,
         } => {
             let path = format!("messages/events/ConsumerGroups/{group}/Partitions/{partition}");
-            authorize(hub, grants, &path)?;
+            authorize::<ReadEvents>(hub, grants, &path)?;
             reader_plan(attach, hub, entity, group, partition)
                 .map(Admission::Reader)
                 .map_err(Into::into)
@@ -206,7 +234,7 @@ pub(super) fn judge(
 #[derive(Debug)]
 pub(super) struct JudgeError {
     pub(super) error: Error,
-    pub(super) refusal: Option<Box<hub::access::Refusal>>,
+    pub(super) refusal: Option<Box<Refusal>>,
 }
 
 impl From<Error> for JudgeError {
@@ -215,8 +243,8 @@ impl From<Error> for JudgeError {
     }
 }
 
-impl From<hub::access::Refusal> for JudgeError {
-    fn from(refusal: hub::access::Refusal) -> Self {
+impl From<Refusal> for JudgeError {
+    fn from(refusal: Refusal) -> Self {
         Self {
             error: fault::of_refusal(&refusal),
             refusal: Some(Box::new(refusal)),
@@ -224,12 +252,8 @@ impl From<hub::access::Refusal> for JudgeError {
     }
 }
 
-fn authorize(
-    hub: &Hub,
-    grants: &Grants,
-    path: &str,
-) -> Result<Authorized<ServiceConnect>, hub::access::Refusal> {
-    grants.authorize::<ServiceConnect>(hub.gate(), path)
+fn authorize<O: Operation>(hub: &Hub, grants: &Grants, path: &str) -> Result<Authorized<O>, Refusal> {
+    grants.authorize(hub.gate(), path)
 }
 
 /// A link for commands, feedback or notifications of uploads: each goes one way only (amqp.md B).
@@ -261,15 +285,18 @@ fn service_link(
         Address::Feedback => {
             let right = authorize(hub, grants, FEEDBACK_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            let link = FeedbackLink::new(Source::Feedback(Arc::clone(&app.feedback)), right, settled);
-            (Node::Feedback(Box::new(link)), receiver)
+            let source = Source::Feedback(Arc::clone(&app.feedback), right);
+            (
+                Node::Feedback(Box::new(FeedbackLink::new(source, settled))),
+                receiver,
+            )
         }
         _ => {
             let right = authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            let source = Source::Files(Arc::clone(app.files.notifications()));
+            let source = Source::Files(Arc::clone(app.files.notifications()), right);
             (
-                Node::Feedback(Box::new(FeedbackLink::new(source, right, settled))),
+                Node::Feedback(Box::new(FeedbackLink::new(source, settled))),
                 receiver,
             )
         }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use amqp::connection::LinkId;
 use amqp::performative::{Attach, Error};
-use hub::access::{Refusal, right};
-use hub::hub::Hub;
+use hub::access::Refusal;
 use hub::log::{ReadError, Record};
 use hub::records::{Kind, Outcome};
 
@@ -171,19 +170,15 @@ impl Connection {
         // Devices are proven with the tokens as they are, also those that end now: that finds the words for it.
         self.look_after_devices();
         self.grants.expire(hub.gate(), self.app.clock.now());
-        // A token for the whole hub covers every link.
-        let Err(refusal) = self.grants.authorize::<right::ServiceConnect>(hub.gate(), "") else {
-            return Ok(());
-        };
         let links: Vec<(LinkId, Refusal)> = self
             .nodes
             .iter()
-            .filter_map(|(link, node)| Some((*link, self.refusal_of(node, &hub)?)))
+            .filter_map(|(link, node)| Some((*link, node.refusal(&self.grants, hub.gate())?)))
             .collect();
-        if !links.is_empty() {
+        if let Some((_, refusal)) = links.first() {
             self.app
                 .records
-                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(&refusal));
+                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(refusal));
         }
         for (link, refusal) in links {
             self.end_link(link, fault::of_refusal(&refusal));
@@ -197,13 +192,5 @@ impl Connection {
             return Err(Ending::TokensExpired);
         }
         Ok(())
-    }
-
-    /// Why no token covers a link any more.
-    fn refusal_of(&self, node: &Node, hub: &Hub) -> Option<Refusal> {
-        let path = node.path()?;
-        self.grants
-            .authorize::<right::ServiceConnect>(hub.gate(), path)
-            .err()
     }
 }

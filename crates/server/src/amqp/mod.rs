@@ -27,6 +27,7 @@ mod service_links;
 mod settlement;
 mod text;
 
+pub(crate) use attach::SERVICE_LINKS;
 pub(crate) use connection::serve;
 
 use hub::limits::{Limit, Limits};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amqp::connection::{Connection as Machine, Delivery, LinkId, SaslCode};
 use amqp::performative::{DeliveryState, Error};
-use hub::access::right;
+use hub::access::operation::ReadEvents;
 use hub::hub::Hub;
 use hub::records::{Kind, Outcome};
 
@@ -120,7 +120,7 @@ impl Connection {
         };
         let answer = match self
             .grants
-            .authorize::<right::ServiceConnect>(hub.gate(), "messages/events/$management")
+            .authorize::<ReadEvents>(hub.gate(), super::attach::MANAGEMENT_PATH)
         {
             Ok(_) => management::answer(&request, &hub),
             Err(refusal) => {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hub::access::right::ServiceConnect;
+use hub::access::operation::ReadUploads;
 use hub::files::{BlobAccess, BlobName, CONTAINER, Permissions, SasRefusal};
 use hub::hub::Hub;
 use hub::records::{Kind, Origin, Outcome};
@@ -109,7 +109,7 @@ async fn authorize(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<Bl
         .and_then(|value| value.to_str().ok());
     let access = if let Some(token) = token {
         let path = format!("{CONTAINER}/{name}");
-        let right = hub.gate().authorize_service::<ServiceConnect>(token, &path);
+        let right = hub.gate().authorize_service::<ReadUploads>(token, &path);
         let right = right.map_err(|refusal| {
             leave(app, hub, peer, &name, outcome_of(&refusal));
             Fault::from(Problem::AuthenticationFailed)

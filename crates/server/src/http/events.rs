@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
-use hub::access::right::{RegistryRead, ServiceConnect};
+use hub::access::operation::{ReadEvents, ReadHub};
 use hub::error::Error;
 use hub::log::{Log, Partition, Record as LogRecord, Sequence};
 use hub::records::{Filter, Record};
@@ -37,7 +37,7 @@ const MONITOR_BYTES_MAX: usize = 256 * 1_024;
 
 /// The newest records of the hub, and those that follow if they are asked for.
 pub(super) fn records(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<RegistryRead>()?;
+    call.authorize::<ReadHub>()?;
     // A peer that was refused before it named a hub belongs to none. Where there is one hub it can only have meant that one; where
     // there are several, the owner of one must not learn who came to another.
     let is_shared = call.app.hubs.all().len() > 1;
@@ -113,7 +113,7 @@ impl Wanted {
 
 /// Events of all partitions, from now on or from the oldest that is kept.
 pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<ServiceConnect>()?;
+    call.authorize::<ReadEvents>()?;
     let earliest = match call.query("from").as_deref() {
         None | Some("latest") => false,
         Some("earliest") => true,

@@ -9,6 +9,7 @@ mod blobs_read;
 mod blobs_write;
 mod commands;
 mod connection;
+mod demand;
 mod device;
 mod device_batch;
 mod device_command;
@@ -31,7 +32,9 @@ mod upgrade;
 #[cfg(feature = "fuzzing")]
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
+pub(crate) use demand::{Demand, ROUTES};
 pub(crate) use reply::{Reply, whole};
+pub(crate) use route::Route;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing {
@@ -41,8 +44,9 @@ pub(crate) mod fuzzing {
 
     use hyper::Method;
 
+    use super::Route;
     use super::device_batch;
-    use super::route::{Route, query_flag};
+    use super::route::query_flag;
 
     /// The body of a batch, or a path with its query, told apart by how they begin.
     pub(crate) fn device_request(data: &[u8]) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+    Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
 };
 use hub::error::{Code, Error};
 use hub::hub::Hub;
@@ -24,6 +24,7 @@ use crate::tracking::Tracking;
 use crate::websocket::Endpoint;
 
 use super::connection::Peer;
+use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
@@ -56,6 +57,8 @@ pub(super) struct Call {
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
+    // What the route asks of its caller.
+    demand: Demand,
 }
 
 /// Answers a request; never fails.
@@ -104,6 +107,7 @@ async fn dispatch(
         peer,
         head,
         body: Some(body),
+        demand: route.demand(),
     };
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
@@ -166,16 +170,18 @@ fn check_api_version(head: &Parts) -> Result<(), Error> {
 }
 
 impl Call {
-    /// Demands the right `R`. Refusals leave a record, the peer learns only that it is not authorised.
-    pub(super) fn authorize<R: right::Right>(&self) -> Result<Authorized<R>, Error> {
+    /// Demands that the caller may do the operation `O`. Refusals leave a record, the peer learns only that it is not authorised.
+    pub(super) fn authorize<O: Operation>(&self) -> Result<Authorized<O>, Error> {
+        self.check_demand::<O>()?;
         self.try_authorize().map_err(|refusal| self.refuse(&refusal))
     }
 
-    /// Demands the right `R`, or that the caller is the edge device whose modules are asked for.
-    pub(super) async fn authorize_modules<R: right::Right>(
+    /// Demands that the caller may do the operation `O`, or is the edge device whose modules are asked for.
+    pub(super) async fn authorize_modules<O: Operation>(
         &self,
         device: &DeviceId,
-    ) -> Result<ModuleCaller<R>, Error> {
+    ) -> Result<ModuleCaller<O>, Error> {
+        self.check_demand::<O>()?;
         let gate = self.hub.gate();
         match gate.authorize_modules(self.token(), device, &self.path()).await {
             Ok(caller) => {
@@ -220,7 +226,18 @@ impl Call {
         self.header(&HOST).unwrap_or_else(|| self.hub.host())
     }
 
-    fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
+    /// The table of demands is what the documentation is made from: nothing else is asked of a caller.
+    fn check_demand<O: Operation>(&self) -> Result<(), Error> {
+        if self.demand.is_for::<O>() {
+            return Ok(());
+        }
+        Err(Error::bug(format!(
+            "the route asks for {}, which its row in the table of demands does not say",
+            O::DEFINITION.name
+        )))
+    }
+
+    fn try_authorize<O: Operation>(&self) -> Result<Authorized<O>, Refusal> {
         let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
         self.peer.note_known();
         Ok(proof)
@@ -258,8 +275,8 @@ impl Call {
         self.app.records.leave(origin, outcome);
     }
 
-    /// The right `R` if the caller has it, for what is shown beside what it asked for: its absence refuses nothing.
-    pub(super) fn holds<R: right::Right>(&self) -> Option<Authorized<R>> {
+    /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.
+    pub(super) fn holds<O: Operation>(&self) -> Option<Authorized<O>> {
         self.try_authorize().ok()
     }
 

@@ -11,7 +11,7 @@ use amqp::performative::{
     Target, Transfer,
 };
 use amqp::{encode, value::Value};
-use hub::access::{Authorized, right, sas};
+use hub::access::{Authorized, Operation, sas};
 use hub::clock::Timestamp;
 use hub::identity::{DeviceId, IdentityId};
 use hub::records::{Filter, Kind};
@@ -90,7 +90,7 @@ impl Bench {
         client
     }
 
-    pub(super) fn service<R: right::Right>(&self) -> Authorized<R> {
+    pub(super) fn service<O: Operation>(&self) -> Authorized<O> {
         hub_of(&self.app).gate().authorize_operator()
     }
 

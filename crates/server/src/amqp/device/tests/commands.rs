@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use amqp::performative::{DeliveryState, Role, SenderSettleMode};
 use amqp::value::Value;
-use hub::access::right::ServiceConnect;
 use hub::bus::Address;
 use hub::commands::Command;
 use hub::tenancy::HubName;
@@ -20,7 +19,7 @@ async fn send(bench: &Bench, text: &'static str) {
         body: text.into(),
         ..Command::default()
     };
-    let right = bench.service::<ServiceConnect>();
+    let right = bench.service();
     bench
         .app
         .commands
