@@ -33,17 +33,30 @@ Handler = Callable[[MethodRequest], tuple[int, object] | None]
 class DeviceClient:
     """One client and what has arrived for it. `listen_*` and `serve` are what makes the client subscribe."""
 
-    def __init__(self, connection_string: str, ca_file: str, style: str = "sync", kind: str = "device"):
+    def __init__(
+        self,
+        connection_string: str,
+        ca_file: str,
+        style: str = "sync",
+        kind: str = "device",
+        *,
+        token: str | None = None,
+        websockets: bool = False,
+    ):
+        """A token takes the place of the connection string."""
         self.patches: queue.Queue[dict] = queue.Queue()
         self.messages: queue.Queue[Message] = queue.Queue()
         self.requests: queue.Queue[MethodRequest] = queue.Queue()
         self.style = style
         self._changes: queue.Queue[None] = queue.Queue()
-        self._client = CLIENTS[style, kind].create_from_connection_string(
-            connection_string,
+        maker = CLIENTS[style, kind]
+        make = maker.create_from_sastoken if token else maker.create_from_connection_string
+        self._client = make(
+            token or connection_string,
             server_verification_cert=Path(ca_file).read_text(),
             connection_retry_interval=RETRY_INTERVAL_SECS,
             keep_alive=30,
+            websockets=websockets,
         )
         self._client.on_connection_state_change = lambda: self._changes.put(None)
 
@@ -52,7 +65,7 @@ class DeviceClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._call("shutdown")
+        self.shutdown()
 
     def connect(self) -> None:
         self._call("connect")
@@ -61,6 +74,15 @@ class DeviceClient:
     def disconnect(self) -> None:
         self._call("disconnect")
         self._await_change("end of the connection")
+
+    def shutdown(self) -> None:
+        self._call("shutdown")
+
+    def begin_upload(self, name: str) -> dict:
+        return self._call("get_storage_info_for_blob", name)
+
+    def end_upload(self, correlation_id: str) -> None:
+        self._call("notify_blob_upload_status", correlation_id, True, 200, "OK")
 
     def await_loss(self) -> None:
         """Waits until the client has noticed that its connection is gone; it may be back already."""

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use doubles::pki::{Ca, ca, ca_below, ca_params, named};
 use doubles::{NOW_SECS, World};
 use hub::access::{Authorized, right};
 use hub::error::{Code, Error};
@@ -21,32 +22,7 @@ use hub::identity::IfMatch;
 use hub::limits::Limit;
 use hub::tenancy::HubName;
 use hub::trust::{Authorities, Authority, Stored};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, date_time_ymd,
-};
-
-type Ca = CertifiedIssuer<'static, KeyPair>;
-
-fn named(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    // The clock of the tests starts on January 15th.
-    params.not_before = date_time_ymd(2027, 1, 14);
-    params.not_after = date_time_ymd(2027, 1, 17);
-    params
-}
-
-fn ca_params(name: &str) -> CertificateParams {
-    let mut params = named(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-}
-
-fn ca(name: &str) -> Ca {
-    Ca::self_signed(ca_params(name), KeyPair::generate().unwrap()).unwrap()
-}
+use rcgen::{KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, date_time_ymd};
 
 fn proof_of(ca: &Ca, code: &str) -> String {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
@@ -224,7 +200,7 @@ async fn a_proof_that_proves_nothing_is_refused_with_the_known_words() {
     let world = World::new().await;
     let authorities = &world.trust.authorities;
     let root = ca("root");
-    let below = Ca::signed_by(ca_params("below"), KeyPair::generate().unwrap(), &root).unwrap();
+    let below = ca_below("below", &root);
     let namesake = ca("root");
     let uploaded = put(&world, "root", &root.pem()).await.unwrap();
     let (uploaded, code) = authorities

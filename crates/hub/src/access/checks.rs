@@ -7,16 +7,16 @@ use crate::identity::{Authentication, IdentityId};
 use crate::limits::Limit;
 use crate::secret::{Fingerprint, SymmetricKey};
 
-use super::credential::Credential;
 use super::gate::{Gate, Registered};
 use super::operation::Operation;
 use super::policy::Policy;
 use super::profile::HubProfile;
 use super::proof::Basis;
-use super::refusal::{Reason, Refusal, Subject};
+use super::refusal::{Reason, Refusal, Step, Subject};
 use super::rights::Rights;
 use super::sas::Token;
 use super::scope::{Ids, InvalidScope, Resource, Scope};
+use super::trail::Trail;
 
 /// A token that passed.
 pub(super) struct Passed {
@@ -33,6 +33,7 @@ impl Gate {
         hub: &HubProfile,
         token: &Token<'_>,
         of: Option<(&IdentityId, &Registered)>,
+        trail: &mut Trail,
     ) -> Result<Passed, Refusal> {
         let (subject, rights, basis) = match (token.policy(), of) {
             (Some(name), _) => {
@@ -64,10 +65,18 @@ impl Gate {
                     .expecting("the token of a policy"));
             }
         };
+        trail.passed(Step::Signature, "Does one of the keys sign the token?", || {
+            let expected = format!("the primary or secondary key of {subject}");
+            (expected, format!("{basis:?}"))
+        });
         if let Some((identity, _)) = of {
             check_rules(hub, identity)?;
         }
         self.check_expiry(token.expires(), subject.clone())?;
+        trail.passed(Step::Expiry, "Is the token still good?", || {
+            let now = self.clock.now();
+            (format!("an expiry after {now}"), token.expires().to_string())
+        });
         let scope = parse_scope(hub, token, &subject)?;
         Ok(Passed {
             scope,
@@ -84,6 +93,9 @@ impl Gate {
         basis: &Basis,
         of: Option<(&IdentityId, &Registered)>,
     ) -> Result<(), Refusal> {
+        if let (Basis::Certificate(presented), Some((identity, registered))) = (basis, of) {
+            return self.recheck_certificate(identity, registered, presented);
+        }
         if let Some((identity, registered)) = of {
             if !matches!(registered.authentication, Authentication::Sas { .. }) {
                 return Err(takes_no_token(identity, &registered.authentication));
@@ -101,7 +113,9 @@ impl Gate {
                     _ => Err(Refusal::of(identity, Reason::KeyReplaced)),
                 }
             }
-            (Basis::IdentityKey(_), None) => Err(Refusal::new(Reason::KeyReplaced, Subject::Peer)),
+            (Basis::IdentityKey(_) | Basis::Certificate(_), _) => {
+                Err(Refusal::new(Reason::KeyReplaced, Subject::Peer))
+            }
             (Basis::PolicyKey { policy, fingerprint }, of) => {
                 let found = self.policy(hub, policy)?;
                 if !(fingerprint.is_of(&found.primary) || fingerprint.is_of(&found.secondary)) {
@@ -156,24 +170,6 @@ pub(super) fn parse_scope(hub: &HubProfile, token: &Token<'_>, subject: &Subject
     })
 }
 
-/// The decision point of certificates: the identity logs in with one, or has sent no usable token. What the peer's chain is
-/// worth is not decided yet, so every answer is a refusal.
-pub(super) fn check_certificate(
-    identity: &IdentityId,
-    authentication: &Authentication,
-    credential: &Credential<'_>,
-) -> Refusal {
-    if matches!(authentication, Authentication::None) {
-        Refusal::of(identity, Reason::CredentialUnset)
-    } else if !credential.certificates.is_empty() {
-        Refusal::of(identity, Reason::CertificateUnavailable)
-    } else if credential.token.is_some() {
-        Refusal::of(identity, Reason::CertificateExpected)
-    } else {
-        Refusal::of(identity, Reason::CredentialMissing).expecting("a client certificate")
-    }
-}
-
 /// The refusal of a token for an identity that logs in otherwise, or not at all.
 fn takes_no_token(identity: &IdentityId, authentication: &Authentication) -> Refusal {
     let reason = match authentication {
@@ -206,7 +202,7 @@ pub(super) fn check_device_scope(
             check_device_connect(policy, passed.rights)?;
             passed.scope.covers(resource, Ids::Exact)
         }
-        Basis::IdentityKey(_) => {
+        Basis::IdentityKey(_) | Basis::Certificate(_) => {
             passed.scope.is_within(identity) && passed.scope.covers(resource, Ids::AnyCase)
         }
     };

@@ -1,7 +1,7 @@
 //! The decision who may connect and who may call.
 //!
 //! One gate per hub. Order of the questions for a device: is it registered, is it enabled, what credential does it log in with,
-//! then signature, expiry, right and scope of the token. The first two come before the credential because unknown and disabled
+//! then signature, expiry, right and scope of the token, or what its certificate is worth. The first two come before the credential because unknown and disabled
 //! identities are answered as such whatever the token (device-mqtt-https.md 3.3, 11.7).
 //!
 //! A module is asked the same questions with a key of its own; only its status is its device's.
@@ -19,17 +19,16 @@ use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
 
-use super::checks::{
-    Passed, check_certificate, check_device_scope, check_operation, is_bearer, scope_mismatch,
-};
+use super::checks::{Passed, check_device_scope, check_operation, is_bearer, scope_mismatch};
 use super::credential::{Credential, Secretive};
 use super::operation::Operation;
 use super::policies::Policies;
 use super::profile::HubProfile;
 use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis};
-use super::refusal::{Reason, Refusal, Subject};
+use super::refusal::{Reason, Refusal, Step, Subject};
 use super::sas::Token;
 use super::scope::{Ids, Resource};
+use super::trail::{Explanation, Trail};
 
 /// What an identity wants to do with its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,29 +106,65 @@ impl Gate {
         credential: &Credential<'_>,
         usage: Usage<'_>,
     ) -> Result<Authenticated, Refusal> {
+        self.decide_device(identity, credential, usage, &mut Trail::silent())
+            .await
+    }
+
+    /// The same decision with all its steps, for a token as well as for a certificate chain. It changes nothing and leaves no
+    /// record.
+    pub async fn explain_device(
+        &self,
+        identity: &IdentityId,
+        credential: &Credential<'_>,
+        usage: Usage<'_>,
+    ) -> Explanation<Authenticated> {
+        let mut trail = Trail::kept();
+        let decision = self.decide_device(identity, credential, usage, &mut trail).await;
+        Explanation::new(trail, decision)
+    }
+
+    async fn decide_device(
+        &self,
+        identity: &IdentityId,
+        credential: &Credential<'_>,
+        usage: Usage<'_>,
+        trail: &mut Trail,
+    ) -> Result<Authenticated, Refusal> {
         let hub = self.profile();
         let registered = self.enabled(&hub.name, identity).await?;
-        let (Authentication::Sas { .. }, token) = (&registered.authentication, credential.token) else {
-            return Err(check_certificate(
-                identity,
-                &registered.authentication,
-                credential,
-            ));
-        };
-        let Some(Secretive(token)) = token else {
+        trail.passed(Step::Registry, "Is the identity registered and enabled?", || {
+            let found = format!("authentication type {}", registered.authentication.type_name());
+            (format!("{}", Subject::Identity(identity.clone())), found)
+        });
+        if !matches!(registered.authentication, Authentication::Sas { .. }) {
+            return self.authenticate_certificate(&hub, identity, &registered, credential, trail);
+        }
+        let Some(Secretive(token)) = credential.token else {
+            if !credential.certificates.is_empty() {
+                return Err(Refusal::of(identity, Reason::TokenExpected));
+            }
             return Err(
                 Refusal::of(identity, Reason::CredentialMissing).expecting("a shared access signature")
             );
         };
         let token = Token::parse(token, &self.limits)
             .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
-        let passed = self.check_token(&hub, &token, Some((identity, &registered)))?;
+        trail.passed(Step::Parse, "Is the token well formed?", || {
+            let signer = token
+                .policy()
+                .map_or("the identity".to_owned(), |name| format!("policy '{name}'"));
+            ("a shared access signature".to_owned(), format!("one of {signer}"))
+        });
+        let passed = self.check_token(&hub, &token, Some((identity, &registered)), trail)?;
         let endpoint = match usage {
             Usage::Connection => "",
             Usage::Request(path) => path,
         };
         let resource = Resource::Identity { identity, endpoint };
         check_device_scope(&hub, &passed, identity, resource)?;
+        trail.passed(Step::Scope, "Does the token cover what is asked for?", || {
+            (resource.to_string(), passed.scope.to_string())
+        });
         Ok(authenticated(&hub, identity, &registered, &passed))
     }
 
@@ -160,10 +195,29 @@ impl Gate {
 
     /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
     pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
+        self.decide_service(token, path, &mut Trail::silent())
+    }
+
+    /// The same decision with all its steps.
+    pub fn explain_service<O: Operation>(&self, token: &str, path: &str) -> Explanation<Authorized<O>> {
+        let mut trail = Trail::kept();
+        let decision = self.decide_service(token, path, &mut trail);
+        Explanation::new(trail, decision)
+    }
+
+    fn decide_service<O: Operation>(
+        &self,
+        token: &str,
+        path: &str,
+        trail: &mut Trail,
+    ) -> Result<Authorized<O>, Refusal> {
         let hub = self.profile();
         let token = self.service_token(token)?;
-        let passed = self.check_token(&hub, &token, None)?;
         let name = token.policy().unwrap_or_default();
+        trail.passed(Step::Parse, "Is the token well formed?", || {
+            ("the token of a policy".to_owned(), format!("policy '{name}'"))
+        });
+        let passed = self.check_token(&hub, &token, None, trail)?;
         let resource = Resource::Path(path);
         if !passed.scope.covers(resource, Ids::Exact) {
             return Err(scope_mismatch(
@@ -173,7 +227,13 @@ impl Gate {
                 resource,
             ));
         }
+        trail.passed(Step::Scope, "Does the token cover what is asked for?", || {
+            (resource.to_string(), passed.scope.to_string())
+        });
         check_operation::<O>(name, passed.rights)?;
+        trail.passed(Step::Right, "Does the policy hold the right?", || {
+            (O::DEFINITION.policies_text(), passed.rights.to_string())
+        });
         Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
     }
 
@@ -262,8 +322,8 @@ pub(super) fn authenticated(
 ) -> Authenticated {
     let scope = match (&passed.basis, &identity.module) {
         (Basis::PolicyKey { .. }, _) => AuthScope::Hub,
-        (Basis::IdentityKey(_), None) => AuthScope::Device,
-        (Basis::IdentityKey(_), Some(_)) => AuthScope::Module,
+        (Basis::IdentityKey(_) | Basis::Certificate(_), None) => AuthScope::Device,
+        (Basis::IdentityKey(_) | Basis::Certificate(_), Some(_)) => AuthScope::Module,
     };
     Authenticated {
         hub: hub.name.clone(),

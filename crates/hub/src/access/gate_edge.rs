@@ -12,6 +12,7 @@ use super::proof::{EdgeDevice, ModuleCaller};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
+use super::trail::Trail;
 
 impl Gate {
     /// Who may work on the modules of `device`: whoever may do the operation `O`, or the edge device itself. `path` is that of the
@@ -39,7 +40,7 @@ impl Gate {
         let hub = self.profile();
         let identity = IdentityId::device(device.clone());
         let registered = self.enabled(&hub.name, &identity).await?;
-        let passed = self.check_token(&hub, token, Some((&identity, &registered)))?;
+        let passed = self.check_token(&hub, token, Some((&identity, &registered)), &mut Trail::silent())?;
         check_device_scope(&hub, &passed, &identity, Resource::Path(path))?;
         if !registered.is_edge {
             let refusal = Refusal::new(Reason::RightMissing, Subject::Identity(identity));

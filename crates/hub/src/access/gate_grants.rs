@@ -16,6 +16,7 @@ use super::proof::{Actor, Authenticated, Authorized};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
+use super::trail::Trail;
 
 impl Gate {
     /// Checks a token that is put on a connection. A disabled identity passes: its links are refused when they attach.
@@ -27,7 +28,7 @@ impl Gate {
         let token = Token::parse(token, &self.limits)?;
         match token.policy() {
             Some(_) => {
-                let passed = self.check_token(&hub, &token, None)?;
+                let passed = self.check_token(&hub, &token, None, &mut Trail::silent())?;
                 Ok(policy_grant(passed, token.policy().unwrap_or_default()))
             }
             None => self.identity_grant(&hub, &token).await,
@@ -151,7 +152,8 @@ impl Gate {
                 Err(unknown) if unknown.reason == Reason::IdentityUnknown => refusal = unknown,
                 Err(other) => return Err(other),
                 Ok((registered, _)) => {
-                    let passed = self.check_token(hub, token, Some((&identity, &registered)))?;
+                    let passed =
+                        self.check_token(hub, token, Some((&identity, &registered)), &mut Trail::silent())?;
                     return Ok(Grant {
                         holder: Holder::Identity(identity),
                         generation: Some(registered.generation),

@@ -7,6 +7,7 @@
 mod checks;
 mod credential;
 mod gate;
+mod gate_certificates;
 mod gate_edge;
 mod gate_grants;
 mod grant;
@@ -20,6 +21,7 @@ mod refusal;
 mod rights;
 pub mod sas;
 mod scope;
+mod trail;
 
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
@@ -40,3 +42,4 @@ pub mod right {
 pub use refusal::{Reason, Refusal, Step, Subject};
 pub use rights::Rights;
 pub use scope::{Resource, Scope};
+pub use trail::{Explanation, PassedStep};

@@ -12,6 +12,7 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
+use super::gate_certificates::Presented;
 use super::operation::Operation;
 
 /// On what ground an identity was authenticated or a caller authorised.
@@ -26,6 +27,8 @@ pub(super) enum Basis {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A certificate.
+    Certificate(Arc<Presented>),
 }
 
 impl fmt::Debug for Basis {
@@ -33,6 +36,7 @@ impl fmt::Debug for Basis {
         match self {
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
+            Self::Certificate(_) => f.write_str("a certificate"),
         }
     }
 }

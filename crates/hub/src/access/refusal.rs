@@ -122,8 +122,44 @@ reasons! {
         "Make the token for a name of this hub, or add the name to the hub.";
     CertificateExpected "certificate_expected" Certificate "The identity logs in with a certificate, and a token came."
         "Connect with the certificate, or change the identity's authentication to sas.";
-    CertificateUnavailable "certificate_unavailable" Certificate "Login with a certificate is not available."
-        "Change the identity's authentication to sas.";
+    TokenExpected "token_expected" Certificate "The identity logs in with a token, and a certificate came."
+        "Connect with a token, or change the identity's authentication to selfSigned or certificateAuthority.";
+    ThumbprintMismatch "thumbprint_mismatch" Certificate "The certificate is none of those that are registered."
+        "Register the thumbprint of the device's present certificate, or give the device the registered one.";
+    CertificateMalformed "certificate_malformed" Certificate "A certificate cannot be read."
+        "Make the certificate anew; it must be X.509 in DER without contradictions.";
+    CertificateExpired "certificate_expired" Certificate "A certificate of the chain has expired."
+        "Renew it; check the server's clock if it should be valid.";
+    CertificateNotYetValid "certificate_not_yet_valid" Certificate "A certificate of the chain is not valid yet."
+        "Check the clock of the machine that issued it, and the server's.";
+    CommonNameMismatch "common_name_mismatch" Certificate "The certificate was issued for another name."
+        "Issue a certificate whose common name is the device id, or {device}/{module}; case counts.";
+    IssuerUnknown "issuer_unknown" Certificate "No chain leads to a CA certificate of the hub."
+        "Let the device send its intermediate certificates, or register and verify the CA that issued them.";
+    AuthorityUnverified "authority_unverified" Certificate "The chain ends at a CA certificate that is not verified."
+        "Verify it: generate a code, let the CA issue a certificate with this common name, and hand it in.";
+    AuthorityExpired "authority_expired" Certificate "The CA certificate of the hub has expired."
+        "Register and verify its successor, and give the devices certificates of it.";
+    AuthorityWithdrawn "authority_withdrawn" Certificate "The CA certificate that the connection stood on was withdrawn."
+        "Register and verify the CA again if its devices shall connect.";
+    CertificateSignatureInvalid "certificate_signature_invalid" Certificate "A certificate was not signed by the key of its issuer."
+        "Check that the chain holds the certificates of the very CA that issued it, not those of a namesake or of its former key.";
+    CertificateSignatureRefused "certificate_signature_refused" Certificate "The signature of a certificate proves nothing."
+        "Issue the certificate anew with a sound key and digest.";
+    IssuerNotAuthority "issuer_not_authority" Certificate "A certificate was issued by one that is no CA."
+        "Issue it by a CA: a certificate whose basic constraints say CA:TRUE.";
+    KeyUsageMissing "key_usage_missing" Certificate "An issuer may not sign certificates."
+        "Give the CA a certificate with keyCertSign in its key usage.";
+    PathLengthExceeded "path_length_exceeded" Certificate "There are more CAs below an issuer than it allows."
+        "Shorten the chain, or give the CA a certificate with a longer path length.";
+    CertificateNameForbidden "certificate_name_forbidden" Certificate "A CA certified a name that it may not certify."
+        "Issue the certificate by another CA, or with names within the constraints.";
+    CriticalExtensionUnknown "critical_extension_unknown" Certificate "A certificate has a critical extension that is not known."
+        "Issue the certificate without it, or with the extension not critical.";
+    ChainTooLong "chain_too_long" Certificate "The chain has too many certificates."
+        "Shorten the chain, or register an intermediate CA closer to the devices.";
+    CertificateRevoked "certificate_revoked" Certificate "A certificate of the chain was revoked."
+        "Give the device a new certificate; lift the block if it was set by mistake.";
     RightMissing "right_missing" Right "The policy lacks the right."
         "Use a policy that holds the right, or add it to this one.";
     Throttled "throttled" Quota "Too many of these operations."
@@ -308,12 +344,18 @@ impl fmt::Display for Refusal {
             Reason::CertificateExpected => {
                 write!(f, "{subject} logs in with a certificate, and a token came")
             }
-            Reason::CertificateUnavailable => {
-                write!(
-                    f,
-                    "{subject} logs in with a certificate, which this hub does not offer"
-                )
+            Reason::TokenExpected => {
+                write!(f, "{subject} logs in with a token, and a certificate came")
             }
+            // The words of the service's own log (device-mqtt-https.md 2.4).
+            Reason::ThumbprintMismatch => write!(
+                f,
+                "Thumbprint does not match configuration: Thumbprint: {found}; Configuration: {expected}"
+            ),
+            Reason::AuthorityWithdrawn => {
+                write!(f, "the CA certificate that {subject} stood on was withdrawn")
+            }
+            Reason::CertificateRevoked => write!(f, "the certificate of {subject} was refused: {found}"),
             Reason::SasDisabled => write!(f, "the hub takes no shared access signature of {subject}"),
             Reason::BearerUnsupported => f.write_str("a bearer token came, and none is configured"),
             Reason::UserMismatch => write!(f, "the token does not belong to the user name {expected}"),

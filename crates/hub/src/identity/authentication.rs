@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use aws_lc_rs::{constant_time, digest};
+
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::secret::SymmetricKey;
+use crate::trust::hex;
 
 /// Hex digest of a certificate: SHA-1 (40 digits) or SHA-256 (64), the case kept as given.
 #[derive(Clone)]
@@ -26,6 +29,17 @@ impl Thumbprint {
     /// The digits as given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is that of a certificate, given in DER; in constant time.
+    pub fn is_of(&self, der: &[u8]) -> bool {
+        let algorithm = match self.0.len() {
+            40 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            _ => &digest::SHA256,
+        };
+        let found = hex(digest::digest(algorithm, der).as_ref());
+        let registered = self.0.to_ascii_uppercase();
+        constant_time::verify_slices_are_equal(found.as_bytes(), registered.as_bytes()).is_ok()
     }
 }
 

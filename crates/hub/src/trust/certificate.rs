@@ -44,7 +44,6 @@ pub struct Certificate {
 }
 
 /// The extensions that decisions ask for.
-#[allow(dead_code, reason = "what a chain is asked, which is the next piece")]
 #[derive(Clone, Default)]
 pub(super) struct Extensions {
     /// `cA` of the basic constraints, and the path length.
@@ -310,7 +309,7 @@ fn shown(name: &X509Name<'_>) -> String {
 }
 
 /// Upper-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
     ];

@@ -8,7 +8,7 @@
 
 mod authorities;
 mod certificate;
-#[allow(dead_code, reason = "what a chain is asked, which is the next piece")]
+pub(crate) mod chain;
 mod names;
 pub mod revocation;
 mod signature;
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::tenancy::HubName;
 
 pub use authorities::{Authorities, Authority, Stored, VerificationCode};
+pub(crate) use certificate::hex;
 pub use certificate::{Certificate, Malformed};
 pub use signature::Unsupported;
 pub use upload::certificate_from_upload;

@@ -25,6 +25,7 @@ use hub::twins::Twins;
 
 pub(crate) mod events;
 pub(crate) mod modules;
+pub(crate) mod pki;
 
 type Race = Box<dyn FnOnce(&MemoryStore) + Send>;
 

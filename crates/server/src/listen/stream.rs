@@ -37,6 +37,16 @@ impl Stream {
         }
     }
 
+    /// Whether the peer has ended its side already; of a transport that does not tell, it has not.
+    pub(crate) fn peer_has_left(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.peer_has_left(),
+            Self::Plain(_) | Self::WebSocket(_) => false,
+            #[cfg(test)]
+            Self::Memory(_) => false,
+        }
+    }
+
     /// The certificates that the client proved to hold the key of, leaf first.
     pub(crate) fn peer_certificates(&self) -> Vec<Vec<u8>> {
         match self {

@@ -29,7 +29,8 @@ pub use authority::{Authority, Stored, VerificationCode};
 /// Most characters of a name (dps.md 14).
 const NAME_CHARS_MAX: usize = 256;
 
-type Named = BTreeMap<Arc<str>, Arc<Authority>>;
+/// CA certificates by their names.
+pub(crate) type Held = BTreeMap<Arc<str>, Arc<Authority>>;
 
 /// The CA certificates of one hub. Changes go through here, one after the other.
 pub struct Authorities {
@@ -39,7 +40,7 @@ pub struct Authorities {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     limits: Arc<Limits>,
-    held: RwLock<Arc<Named>>,
+    held: RwLock<Arc<Held>>,
     writer: tokio::sync::Mutex<()>,
 }
 
@@ -188,7 +189,7 @@ impl Authorities {
             expect: Expect::Version(existing.version),
         };
         self.apply(write).await?;
-        let mut changed = Named::clone(&self.held());
+        let mut changed = Held::clone(&self.held());
         changed.remove(name);
         self.hold(changed);
         Ok(true)
@@ -205,7 +206,7 @@ impl Authorities {
     }
 
     /// What is held at this moment, for decisions.
-    pub(crate) fn held(&self) -> Arc<Named> {
+    pub(crate) fn held(&self) -> Arc<Held> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -241,7 +242,7 @@ impl Authorities {
         };
         authority.version = self.apply(write).await?;
         let authority = Arc::new(authority);
-        let mut changed = Named::clone(&self.held());
+        let mut changed = Held::clone(&self.held());
         changed.insert(authority.name.clone(), Arc::clone(&authority));
         self.hold(changed);
         Ok(authority)
@@ -256,7 +257,7 @@ impl Authorities {
         })
     }
 
-    fn hold(&self, changed: Named) {
+    fn hold(&self, changed: Held) {
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
         self.bus.broadcast(&self.hub, Mail::Recheck);
     }
@@ -321,7 +322,7 @@ fn check_etag(existing: &Authority, if_match: &IfMatch) -> Result<(), Error> {
     }
 }
 
-async fn read(store: &dyn Store, hub: &HubName) -> Result<Named, Error> {
+async fn read(store: &dyn Store, hub: &HubName) -> Result<Held, Error> {
     // A hub whose limit was lowered keeps what it has; a body has at most some 20 KB.
     let mut range = Range {
         collection: Collection::Certificates,
@@ -330,7 +331,7 @@ async fn read(store: &dyn Store, hub: &HubName) -> Result<Named, Error> {
         after: None,
         limit: 64,
     };
-    let mut named = Named::new();
+    let mut named = Held::new();
     loop {
         let page = store.scan(&range).await?;
         for document in &page {

@@ -1,6 +1,6 @@
 //! What a connection can prove a device with: its tokens, or the certificate of its handshake (amqp.md 2.2, 2.5).
 
-use hub::access::{Authenticated, Credential, Gate, Grant, Refusal, Usage};
+use hub::access::{AuthKind, Authenticated, Credential, Gate, Grant, Refusal, Usage};
 use hub::identity::IdentityId;
 
 use super::super::connection::Connection;
@@ -55,5 +55,21 @@ impl Credentials {
         let credential = Credential::none().with_certificates(&self.certificates);
         gate.authenticate_device(identity, &credential, Usage::Connection)
             .await
+    }
+
+    /// Proves a device once more that is there already. What stands on the certificate of the handshake is asked whether it still
+    /// does: the certificate itself is not looked at anew, so one that expired meanwhile keeps its connection.
+    pub(super) async fn prove_again(
+        &self,
+        gate: &Gate,
+        identity: &IdentityId,
+        present: Option<&Authenticated>,
+    ) -> Result<Authenticated, Refusal> {
+        match present {
+            Some(proof) if self.grants.is_empty() && proof.method().kind == AuthKind::X509 => {
+                gate.recheck(proof).await.map(|()| proof.clone())
+            }
+            _ => self.prove(gate, identity).await,
+        }
     }
 }

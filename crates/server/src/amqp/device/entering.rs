@@ -155,9 +155,12 @@ impl Connection {
         }
         device.proving = true;
         let identity = device.address.identity.clone();
+        let present = device.present.as_ref().map(|present| Arc::clone(&present.proof));
         let credentials = self.credentials_for(&identity);
         self.work.push(Box::pin(async move {
-            let proven = credentials.prove(hub.gate(), &identity).await;
+            let proven = credentials
+                .prove_again(hub.gate(), &identity, present.as_deref())
+                .await;
             Work::Device(key, DeviceWork::Proven(proven))
         }));
     }

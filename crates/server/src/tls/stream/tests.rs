@@ -101,6 +101,22 @@ async fn echoes_megabytes_over_tls_1_2() {
 }
 
 #[tokio::test]
+async fn a_peer_has_left_when_it_has_ended_its_side_and_not_before() {
+    let bench = bench().await;
+    let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+    let mut server = server.unwrap();
+    client.write_all(b"bye").await.unwrap();
+    server.read_exact(&mut [0; 3]).await.unwrap();
+    assert!(!server.peer_has_left());
+    client.shutdown().await.unwrap();
+    assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
+    // The end of TCP may come a moment after that of TLS.
+    while !server.peer_has_left() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_session_ticket_goes_out_with_the_first_bytes() {
     let bench = bench().await;
     let client = async {
