@@ -58,7 +58,8 @@ impl ServiceSas<'_> {
             ("si", self.identifier),
             ("sig", signature.as_str()),
         ] {
-            if value.is_empty() {
+            // What is left out is signed as empty; a set of permissions may be empty, and is said all the same.
+            if value.is_empty() && name != "sp" {
                 continue;
             }
             // A String takes everything.
