@@ -5,15 +5,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Gate, HubProfile, Policies, Rules};
+use crate::access::{Authorized, Gate, HubProfile, Policies, Rules, operation};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fetch::Fetch;
+use crate::identity::IfMatch;
 use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
+use crate::settings::{Current, HubSettings, Settings};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
@@ -54,6 +56,7 @@ pub struct Hub {
     created: Timestamp,
     trust: Trust,
     gate: Gate,
+    settings: HubSettings,
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
@@ -99,6 +102,15 @@ impl Hub {
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
+        let settings = HubSettings::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            &*seams.entropy,
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        settings.put_in_force(&gate);
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -117,6 +129,7 @@ impl Hub {
             created,
             trust,
             gate,
+            settings,
             telemetry,
             groups,
             readers,
@@ -146,6 +159,21 @@ impl Hub {
     /// Who may do what.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// What its owner can change while it runs.
+    pub fn settings(&self) -> &HubSettings {
+        &self.settings
+    }
+
+    /// Changes the settings: durable first, then in force ([`HubSettings::update`]).
+    pub async fn update_settings(
+        &self,
+        proof: &Authorized<operation::Management>,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
+        if_match: &IfMatch,
+    ) -> Result<Arc<Current>, Error> {
+        self.settings.update(proof, &self.gate, change, if_match).await
     }
 
     /// Its CA certificates.

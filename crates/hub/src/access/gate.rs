@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
+use crate::network::NetworkRules;
 use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
@@ -42,6 +43,7 @@ pub enum Usage<'a> {
 /// Decides for one hub.
 pub struct Gate {
     pub(super) profile: RwLock<Arc<HubProfile>>,
+    pub(super) network: RwLock<Arc<NetworkRules>>,
     pub(super) policies: Arc<Policies>,
     #[allow(
         dead_code,
@@ -73,6 +75,7 @@ impl Gate {
     ) -> Self {
         Self {
             profile: RwLock::new(Arc::new(profile)),
+            network: RwLock::default(),
             policies,
             trust,
             store,
@@ -168,7 +171,7 @@ impl Gate {
         Ok(authenticated(&hub, identity, &registered, &passed))
     }
 
-    /// Whether an open connection still stands on its ground: the identity is the same one and enabled, the key it logged in
+    /// Whether an open connection still stands on its ground: its address may still use its endpoint, the identity is the same one and enabled, the key it logged in
     /// with is still valid, and its token has not been expired for longer than the grace.
     ///
     /// # Errors
@@ -176,6 +179,10 @@ impl Gate {
     pub async fn recheck(&self, proof: &Authenticated) -> Result<(), Refusal> {
         let hub = self.profile();
         let identity = &proof.identity;
+        if let Some(admitted) = &proof.admitted {
+            self.admit(admitted.endpoint(), admitted.address())
+                .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
+        }
         let registered = self.enabled(&hub.name, identity).await?;
         if registered.generation != proof.generation {
             return Err(Refusal::of(identity, Reason::IdentityReplaced));
@@ -335,5 +342,6 @@ pub(super) fn authenticated(
         },
         expires: Some(passed.expires),
         basis: passed.basis.clone(),
+        admitted: None,
     }
 }

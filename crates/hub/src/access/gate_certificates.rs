@@ -74,6 +74,7 @@ impl Gate {
             // What expires while a connection is open leaves it open (docs/decisions/0010).
             expires: None,
             basis: Basis::Certificate(Arc::new(presented)),
+            admitted: None,
         })
     }
 

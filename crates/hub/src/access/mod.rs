@@ -4,6 +4,7 @@
 //! and that cannot be made elsewhere, or with a [`Refusal`] that says to the operator what was expected and what came.
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
+mod admission;
 mod checks;
 mod credential;
 mod gate;
@@ -23,6 +24,7 @@ pub mod sas;
 mod scope;
 mod trail;
 
+pub use admission::Admitted;
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
 pub use grant::{Grant, Holder};

@@ -3,6 +3,7 @@
 //! [`Authenticated`] says which identity a connection speaks for, and remembers on what ground, so that the ground can be
 //! checked again while the connection is open. [`Authorized`] says that a caller may do one operation in one hub.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
+use super::admission::Admitted;
 use super::gate_certificates::Presented;
 use super::operation::Operation;
 
@@ -71,7 +73,7 @@ pub struct AuthMethod {
 }
 
 impl AuthMethod {
-    /// The value of `iothub-connection-auth-method`.
+    /// The value of `iothub-connection-auth-method` of a connection that no network rule let in.
     pub const fn json(self) -> &'static str {
         macro_rules! method {
             ($scope:literal, $kind:literal) => {
@@ -104,9 +106,30 @@ pub struct Authenticated {
     pub(super) method: AuthMethod,
     pub(super) expires: Option<Timestamp>,
     pub(super) basis: Basis,
+    /// From where, once the connection has said so.
+    pub(super) admitted: Option<Admitted>,
 }
 
 impl Authenticated {
+    /// With the admission of the connection's address, which [`super::Gate::recheck`] then asks about too.
+    pub fn admitted(mut self, admitted: Admitted) -> Self {
+        self.admitted = Some(admitted);
+        self
+    }
+
+    /// The value of `iothub-connection-auth-method` (device-mqtt-https.md 2.5), with the network rule that let the connection in.
+    pub fn auth_method_json(&self) -> Cow<'static, str> {
+        let plain = self.method.json();
+        let Some(rule) = self.admitted.as_ref().and_then(Admitted::rule) else {
+            return Cow::Borrowed(plain);
+        };
+        let name = serde_json::Value::from(rule).to_string();
+        match plain.strip_suffix("null}") {
+            Some(start) => Cow::Owned(format!("{start}{name}}}")),
+            None => Cow::Borrowed(plain),
+        }
+    }
+
     /// The hub.
     pub fn hub(&self) -> &HubName {
         &self.hub

@@ -11,6 +11,8 @@ use crate::identity::IdentityId;
 /// The step of a connection or request that failed; label of records and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// The address that the peer comes from.
+    Network,
     /// TLS handshake.
     Tls,
     /// Reading what the peer sent.
@@ -37,6 +39,7 @@ impl Step {
     /// Stable label.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Network => "network",
             Self::Tls => "tls",
             Self::Parse => "parse",
             Self::Registry => "registry",
@@ -82,6 +85,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    NetworkDenied "network_denied" Network "The network rules of the hub deny the address."
+        "Allow the address with 'ironhub network allow', or leave it denied if it has no business here.";
     HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
         "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
     HostUnknown "host_unknown" Parse "The host name belongs to no hub."
@@ -303,6 +308,10 @@ impl Refusal {
                 Subject::Identity(identity) => identity.to_string(),
                 _ => "Not found".to_owned(),
             },
+            // The service names the address too (service-rest.md 19).
+            Code::IotHubUnauthorizedAccess if self.reason == Reason::NetworkDenied => {
+                format!("Unauthorized. The network rules of the hub deny {}", self.found)
+            }
             Code::IotHubUnauthorizedAccess => "Unauthorized".to_owned(),
             Code::ArgumentInvalid => "Requested Host is not supported".to_owned(),
             Code::ServiceUnavailable => {
@@ -324,6 +333,7 @@ impl fmt::Display for Refusal {
             ..
         } = self;
         match self.reason {
+            Reason::NetworkDenied => write!(f, "the network rules deny {found}: {expected}"),
             Reason::TokenExpired => write!(f, "token expired {found} s ago by the server's clock"),
             Reason::SignatureMismatch => write!(
                 f,

@@ -210,6 +210,10 @@ limits! {
     CertificateBytesMax "certificate_bytes_max" Bytes 16_384, None,
         "Bytes of one certificate that is uploaded.";
 
+    // Network.
+    NetworkRulesMax "network_rules_max" Count 100, None,
+        "Network rules of a hub.";
+
     // Revocation.
     RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,
         "Entries of the block list of a hub.";

@@ -8,12 +8,14 @@ mod dev;
 mod device;
 mod events;
 mod explain;
+mod hub;
 mod identity;
 mod log;
 mod manual;
 mod method;
 mod module;
 mod monitor;
+mod network;
 mod serve;
 mod simulate;
 mod status;
@@ -63,6 +65,12 @@ pub(crate) enum Command {
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
+    /// Show and change the settings of the hub
+    #[command(subcommand)]
+    Hub(hub::Command),
+    /// Say from which addresses the hub may be reached
+    #[command(subcommand)]
+    Network(network::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
@@ -92,6 +100,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Hub(command) => hub::run(&command),
+        Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -1,5 +1,6 @@
 //! Whether a link may attach, and as what.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use amqp::connection::AttachReply;
@@ -13,6 +14,7 @@ use hub::clock::Timestamp;
 use hub::hub::Hub;
 use hub::identity::IdentityId;
 use hub::log::{PartitionInfo, Sequence};
+use hub::network::Endpoint;
 use hub::readers::{Displaced, GroupName, Reader as ReaderName};
 
 use super::address::Address;
@@ -126,6 +128,20 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The endpoint of the hub that it belongs to; none for links that only bring tokens. A device asks for itself.
+    pub(super) fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::CbsRequests | Self::CbsReplies(_) | Self::Device(_) => None,
+            Self::DeviceFeedback => Some(Endpoint::Device),
+            Self::ManagementRequests | Self::ManagementReplies(_) | Self::Redirected(_) | Self::Reader(_) => {
+                Some(Endpoint::Reader)
+            }
+            Self::Commands(_) | Self::Feedback(_) => Some(Endpoint::Service),
+        }
+    }
+}
+
 /// A reader whose place in the partition is not known yet.
 #[derive(Debug)]
 pub(super) struct ReaderPlan {
@@ -144,6 +160,7 @@ pub(super) fn judge(
     attach: &Attach,
     hub: &Arc<Hub>,
     grants: &Grants,
+    peer: IpAddr,
     app: &App,
 ) -> Result<Admission, JudgeError> {
     let address = match attach.role {
@@ -153,6 +170,9 @@ pub(super) fn judge(
     let name = address.and_then(Value::as_str).unwrap_or_default().to_owned();
     let address = Address::parse(&name);
     let sends = attach.role == Role::Sender;
+    if let Some(endpoint) = endpoint_of(&address, sends && grants.any().is_some()) {
+        hub.gate().admit(endpoint, peer)?;
+    }
     let reply_name = || {
         let target = attach.target.as_ref().and_then(|target| target.address.as_ref());
         target.and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -249,6 +269,21 @@ impl From<Refusal> for JudgeError {
             error: fault::of_refusal(&refusal),
             refusal: Some(Box::new(refusal)),
         }
+    }
+}
+
+/// The endpoint of the hub that an address belongs to; none for links that only bring tokens.
+fn endpoint_of(address: &Address, sends_with_token: bool) -> Option<Endpoint> {
+    match address {
+        Address::Cbs | Address::Unknown => None,
+        Address::Management { .. }
+        | Address::HubEvents { .. }
+        | Address::Entity { .. }
+        | Address::Partition { .. } => Some(Endpoint::Reader),
+        // Devices send to the address of which services receive, and nobody looks at it.
+        Address::Feedback if sends_with_token => Some(Endpoint::Device),
+        Address::Commands | Address::Feedback | Address::FileNotifications => Some(Endpoint::Service),
+        Address::Device { .. } => Some(Endpoint::Device),
     }
 }
 

@@ -19,6 +19,7 @@ use hub::access::{Grant, Refusal};
 use hub::hub::Hub;
 use hub::limits::Limit;
 use hub::log::{AppendError, Appended, ReadError, Record};
+use hub::network::Endpoint;
 use hub::readers::{Displaced, Displacement};
 use hub::records::Origin;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -349,6 +350,10 @@ impl Connection {
         if is_other {
             // The credentials of SASL were those of another hub.
             self.grants = Grants::default();
+        }
+        if let Err(refusal) = hub.gate().admit_any(&Endpoint::ALL, self.origin.peer.ip()) {
+            self.machine.close(now, Some(fault::of_refusal(&refusal)));
+            return Err(Ending::Denied(Box::new(refusal)));
         }
         self.hub = Some(hub);
         self.machine.accept_open(now, open.hostname.clone());

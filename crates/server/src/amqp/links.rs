@@ -5,7 +5,9 @@ use std::time::Duration;
 use amqp::connection::LinkId;
 use amqp::performative::{Attach, Error};
 use hub::access::Refusal;
+use hub::hub::Hub;
 use hub::log::{ReadError, Record};
+use hub::network::Endpoint;
 use hub::records::{Kind, Outcome};
 
 use super::attach::{Admission, JudgeError, Node, judge};
@@ -22,7 +24,7 @@ impl Connection {
         let Some(hub) = self.hub.clone() else {
             return;
         };
-        match judge(&attach, &hub, &self.grants, &self.app) {
+        match judge(&attach, &hub, &self.grants, self.origin.peer.ip(), &self.app) {
             Ok(Admission::Node(node, reply)) => {
                 self.machine.accept_attach(link, &attach, reply);
                 if let Node::Redirected(error) = &node {
@@ -169,6 +171,7 @@ impl Connection {
         }
         // Devices are proven with the tokens as they are, also those that end now: that finds the words for it.
         self.look_after_devices();
+        self.recheck_network(&hub)?;
         self.grants.expire(hub.gate(), self.app.clock.now());
         let links: Vec<(LinkId, Refusal)> = self
             .nodes
@@ -192,5 +195,34 @@ impl Connection {
             return Err(Ending::TokensExpired);
         }
         Ok(())
+    }
+
+    /// Ends links at endpoints that the peer's address may not use any more, and the connection when it may use none.
+    fn recheck_network(&mut self, hub: &Hub) -> Result<(), Ending> {
+        if hub.gate().network().is_open() {
+            return Ok(());
+        }
+        let peer = self.origin.peer.ip();
+        let refusals = self.nodes.iter().filter_map(|(link, node)| {
+            let refusal = hub.gate().admit(node.endpoint()?, peer).err()?;
+            Some((*link, refusal))
+        });
+        let refusals: Vec<(LinkId, Refusal)> = refusals.collect();
+        if let Some((_, first)) = refusals.first() {
+            self.app
+                .records
+                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(first));
+        }
+        for (link, refusal) in refusals {
+            self.end_link(link, fault::of_refusal(&refusal));
+        }
+        match hub.gate().admit_any(&Endpoint::ALL, peer) {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                let now = self.app.clock.elapsed();
+                self.machine.close(now, Some(fault::of_refusal(&refusal)));
+                Err(Ending::Denied(Box::new(refusal)))
+            }
+        }
     }
 }

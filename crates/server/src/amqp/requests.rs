@@ -6,6 +6,7 @@ use amqp::connection::{Connection as Machine, Delivery, LinkId, SaslCode};
 use amqp::performative::{DeliveryState, Error};
 use hub::access::operation::ReadEvents;
 use hub::hub::Hub;
+use hub::network::Endpoint;
 use hub::records::{Kind, Outcome};
 
 use super::attach::Node;
@@ -23,7 +24,12 @@ impl Connection {
             sasl::Demand::Anonymous => self.machine.sasl_outcome(SaslCode::Ok),
             sasl::Demand::Unknown => self.machine.sasl_outcome(SaslCode::Auth),
             sasl::Demand::Plain { user, password } => {
-                match sasl::hub_of(user, self.stream.server_name(), &self.app) {
+                let peer = self.origin.peer.ip();
+                let hub = sasl::hub_of(user, self.stream.server_name(), &self.app).and_then(|hub| {
+                    hub.gate().admit_any(&Endpoint::ALL, peer)?;
+                    Ok(hub)
+                });
+                match hub {
                     Ok(hub) => self.check_plain(hub, user.to_owned(), password.to_owned()),
                     Err(refusal) => {
                         self.refused(&refusal);

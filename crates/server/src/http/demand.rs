@@ -2,7 +2,7 @@
 //! its row says answers every caller with an error.
 
 use hub::access::operation::{
-    BulkDevices, Definition, DeleteDevices, InvokeMethods, Operation, PurgeCommands,
+    BulkDevices, Definition, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
     ReadConnectionStatistics, ReadConsumerGroups, ReadDevices, ReadEvents, ReadHub, ReadStatistics,
     ReadTwins, ReceiveFeedback, SendCommands, WriteConsumerGroups, WriteDevices, WriteTwins,
 };
@@ -59,7 +59,8 @@ impl Route {
             Self::ReceiveFeedback | Self::CompleteFeedback(_) | Self::AbandonFeedback(_) => {
                 operation::<ReceiveFeedback>()
             }
-            Self::Events => operation::<ReadHub>(),
+            Self::Events | Self::GetSettings => operation::<ReadHub>(),
+            Self::PatchSettings => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
@@ -99,6 +100,8 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/messages/serviceBound/feedback"),
     ("DELETE", "/messages/serviceBound/feedback/{lock}"),
     ("POST", "/messages/serviceBound/feedback/{lock}/abandon"),
+    ("GET", "/$ironhub/v1/settings"),
+    ("PATCH", "/$ironhub/v1/settings"),
     ("GET", "/$ironhub/v1/status"),
     ("GET", "/$ironhub/v1/events"),
     ("GET", "/$ironhub/v1/monitor"),

@@ -55,7 +55,12 @@ pub(super) fn records(call: &Call) -> Result<Reply, Error> {
     let last = recent.last().map(|record| record.number);
     let recent = stream::iter(recent.into_iter().map(|record| line(&*record)));
     if call.query("follow").as_deref() == Some("true") {
-        Ok(lines(recent.chain(follow(followed, filter, last))))
+        let end = call.ground_lost::<ReadHub>();
+        Ok(lines(
+            recent
+                .chain(follow(followed, filter, last))
+                .take_until(Box::pin(end)),
+        ))
     } else {
         Ok(lines(recent))
     }
@@ -128,7 +133,9 @@ pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
             partitions.push(tail(Arc::clone(log), Partition(number), start, wanted.clone()).boxed());
         }
     }
-    Ok(lines(partitions))
+    Ok(lines(
+        partitions.take_until(Box::pin(call.ground_lost::<ReadEvents>())),
+    ))
 }
 
 /// The events of one partition from a place on, as lines; ends when the log cannot be read at all.

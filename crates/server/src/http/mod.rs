@@ -25,6 +25,7 @@ mod registry;
 mod reply;
 mod request;
 mod route;
+mod settings;
 mod spelling;
 mod twins;
 mod upgrade;

@@ -1,16 +1,19 @@
 //! From a request to its operation: hub, API version, credential, body, in this order; each refusal leaves a record.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
+    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
 };
 use hub::error::{Code, Error};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
+use hub::network::Endpoint;
 use hub::records::{Origin, Outcome};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
@@ -19,17 +22,17 @@ use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 
 use crate::app::App;
-use crate::refusal::outcome_of;
+use crate::refusal::{closing_outcome_of, outcome_of};
 use crate::tracking::Tracking;
-use crate::websocket::Endpoint;
+use crate::websocket::Endpoint as WebSocketEndpoint;
 
 use super::connection::Peer;
 use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
-    upgrade,
+    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry,
+    settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -49,11 +52,15 @@ const API_VERSIONS: [&str; 13] = [
     "2024-03-31",
 ];
 
+/// How often an open stream is asked whether its ground still holds.
+const GROUND_PERIOD: Duration = Duration::from_millis(500);
+
 /// A request whose hub is known.
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) hub: Arc<Hub>,
     pub(super) tracking: Tracking,
+    admitted: Admitted,
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
@@ -70,7 +77,7 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
         return blobs::answer(request, app, &peer, &tracking).await;
     }
     let is_head = request.method() == Method::HEAD;
-    let answered = match Endpoint::find(request.uri().path()) {
+    let answered = match WebSocketEndpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
         None => dispatch(request, app, peer, &tracking).await,
     };
@@ -100,9 +107,18 @@ async fn dispatch(
     if route.needs_api_version() {
         check_api_version(&head)?;
     }
+    let admitted = hub
+        .gate()
+        .admit_any(route.endpoints(), peer.address.ip())
+        .map_err(|refusal| {
+            let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+            app.records.leave(origin, outcome_of(&refusal));
+            refusal.to_peer()
+        })?;
     let call = Call {
         app,
         hub,
+        admitted,
         tracking: tracking.clone(),
         peer,
         head,
@@ -138,6 +154,8 @@ async fn dispatch(
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
         Route::Explain(target) => explain::identity(&call, &target).await,
+        Route::GetSettings => settings::get(&call),
+        Route::PatchSettings => settings::patch(call).await,
         Route::Status => management::status(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
@@ -183,13 +201,16 @@ impl Call {
     ) -> Result<ModuleCaller<O>, Error> {
         self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        match gate.authorize_modules(self.token(), device, &self.path()).await {
-            Ok(caller) => {
-                self.peer.note_known();
-                Ok(caller)
-            }
-            Err(refusal) => Err(self.refuse(&refusal)),
-        }
+        let decision = gate.authorize_modules(self.token(), device, &self.path()).await;
+        let caller = decision.map_err(|refusal| self.refuse(&refusal))?;
+        let endpoint = match &caller {
+            ModuleCaller::Service(_) => Endpoint::Service,
+            ModuleCaller::EdgeDevice(_) => Endpoint::Device,
+        };
+        gate.admit(endpoint, self.peer_address())
+            .map_err(|refusal| self.refuse(&refusal))?;
+        self.peer.note_known();
+        Ok(caller)
     }
 
     /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
@@ -206,7 +227,7 @@ impl Call {
         match decision {
             Ok(proof) => {
                 self.peer.note_known();
-                Ok(proof)
+                Ok(proof.admitted(self.admitted.clone()))
             }
             Err(refusal) => {
                 let module = identity.module.as_ref().map(ModuleId::as_str);
@@ -224,6 +245,38 @@ impl Call {
     /// The host, and its port if it is not the usual one, under which the peer reaches the hub.
     pub(super) fn host(&self) -> &str {
         self.header(&HOST).unwrap_or_else(|| self.hub.host())
+    }
+
+    /// The address that the request comes from.
+    pub(super) fn peer_address(&self) -> IpAddr {
+        self.peer.address.ip()
+    }
+
+    /// Resolves when a stream that was opened for the operation `O` has lost its ground: the policy or its key is gone, or the address is denied
+    /// now. The expiry of its token does not end a stream.
+    pub(super) fn ground_lost<O: Operation>(&self) -> impl Future<Output = ()> + Send + use<O> {
+        let (app, hub, admitted) = (
+            Arc::clone(&self.app),
+            Arc::clone(&self.hub),
+            self.admitted.clone(),
+        );
+        let (token, path, address) = (self.token().to_owned(), self.path(), self.peer.address);
+        async move {
+            loop {
+                tokio::time::sleep(GROUND_PERIOD).await;
+                let gate = hub.gate();
+                let refusal = match gate.admit(admitted.endpoint(), admitted.address()) {
+                    Err(refusal) => refusal,
+                    Ok(_) => match gate.authorize_service::<O>(&token, &path) {
+                        Err(refusal) if refusal.reason != Reason::TokenExpired => refusal,
+                        _ => continue,
+                    },
+                };
+                let origin = Origin::new(address, "https").claiming(Some(hub.name().clone()), None, None);
+                app.records.leave(origin, closing_outcome_of(&refusal));
+                return;
+            }
+        }
     }
 
     /// The table of demands is what the documentation is made from: nothing else is asked of a caller.

@@ -2,6 +2,7 @@
 //!
 //! Fixed words compare without case, a slash at the end does not count, and ids are percent-decoded once; a `+` stays a plus.
 
+use hub::network::Endpoint;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
@@ -65,6 +66,10 @@ pub(crate) enum Route {
     CompleteFeedback(String),
     /// `POST /messages/serviceBound/feedback/{lock}/abandon`
     AbandonFeedback(String),
+    /// `GET /$ironhub/v1/settings`
+    GetSettings,
+    /// `PATCH /$ironhub/v1/settings`
+    PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
     /// `GET /$ironhub/v1/events`
@@ -203,6 +208,8 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["settings"], "GET") => Ok(Self::GetSettings),
+            (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
@@ -210,7 +217,7 @@ impl Route {
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
             (
-                ["status" | "events" | "monitor" | "consumer-groups"]
+                ["settings" | "status" | "events" | "monitor" | "consumer-groups"]
                 | ["consumer-groups" | "commands" | "explain" | "watch", _]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
@@ -219,11 +226,30 @@ impl Route {
         }
     }
 
+    /// The endpoints of which one must be open to the peer's address: modules are looked after by services and by edge devices.
+    pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
+        match self {
+            Self::SendTelemetry(_)
+            | Self::ReceiveCommand(_)
+            | Self::SettleCommand(..)
+            | Self::AbandonCommand(..)
+            | Self::BeginUpload(_)
+            | Self::CompleteUpload(..) => &[Endpoint::Device],
+            Self::ListModules(_) | Self::PutModule(..) | Self::GetModule(..) | Self::DeleteModule(..) => {
+                &[Endpoint::Service, Endpoint::Device]
+            }
+            Self::Monitor => &[Endpoint::Reader],
+            _ => &[Endpoint::Service],
+        }
+    }
+
     /// Whether the path is one of Azure's, which need an `api-version`.
     pub(crate) fn needs_api_version(&self) -> bool {
         !matches!(
             self,
-            Self::Status
+            Self::GetSettings
+                | Self::PatchSettings
+                | Self::Status
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups

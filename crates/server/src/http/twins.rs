@@ -49,7 +49,10 @@ pub(super) async fn watch(call: &Call, target: &Target) -> Result<Reply, Error> 
     let proof = call.authorize::<ReadTwins>()?;
     let identity = Call::identity(target)?;
     let watch = call.app.twins.watch(&proof, &identity).await?;
-    let frames = changes(watch).map(|line| Ok::<_, Infallible>(Frame::data(line)));
+    let lost = Box::pin(call.ground_lost::<ReadTwins>());
+    let frames = changes(watch)
+        .take_until(lost)
+        .map(|line| Ok::<_, Infallible>(Frame::data(line)));
     let mut reply = Response::new(StreamBody::new(frames).boxed_unsync());
     reply
         .headers_mut()

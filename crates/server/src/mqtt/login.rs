@@ -7,6 +7,7 @@ use hub::bus::{Address, Moment};
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::{Limit, Limits};
+use hub::network::Endpoint;
 use hub::records::{Kind, Origin, Outcome};
 use hub::sessions::Subscriptions;
 use mqtt::packet::{Connect, ConnectCode, Malformed, Will};
@@ -65,9 +66,10 @@ impl TurnedAway {
     }
 
     /// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
-    /// (device-mqtt-https.md 3.3).
+    /// (device-mqtt-https.md 3.3). 3 was seen of a hub with network rules, too (service-rest.md 19).
     fn refused(refusal: &Refusal) -> Box<Self> {
-        let code = if refusal.is_passing() || refusal.reason == Reason::IdentityDisabled {
+        let may_change = matches!(refusal.reason, Reason::IdentityDisabled | Reason::NetworkDenied);
+        let code = if refusal.is_passing() || may_change {
             ConnectCode::ServerUnavailable
         } else {
             ConnectCode::NotAuthorized
@@ -167,6 +169,10 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         model_id,
         has_api_version,
     } = identify(&connect, stream.server_name(), origin, app)?;
+    let admitted = hub
+        .gate()
+        .admit(Endpoint::Device, origin.peer.ip())
+        .map_err(|refusal| TurnedAway::refused(&refusal.by(Subject::Identity(identity.clone()))))?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
     let credential = Credential::sas(token).with_certificates(&certificates);
@@ -179,7 +185,9 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         .gate()
         .authenticate_device(&address.identity, &credential, Usage::Connection)
         .await;
-    let proof = decision.map_err(|refusal| TurnedAway::refused(&refusal))?;
+    let proof = decision
+        .map_err(|refusal| TurnedAway::refused(&refusal))?
+        .admitted(admitted);
     let stored = session_of(&connect, &proof, app).await?;
     let mut answer = Vec::new();
     session

@@ -13,9 +13,10 @@ use amqp::performative::{
 use amqp::{encode, value::Value};
 use hub::access::{Authorized, Operation, sas};
 use hub::clock::Timestamp;
-use hub::identity::{DeviceId, IdentityId};
+use hub::identity::{DeviceId, IdentityId, IfMatch};
 use hub::records::{Filter, Kind};
 use hub::secret::SymmetricKey;
+use hub::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
@@ -51,7 +52,8 @@ impl Bench {
         self.connect_until(devices, 86_400, 65_536).await
     }
 
-    pub(super) async fn connect_until(&self, devices: &[&str], secs: i64, frame_bytes: u32) -> Client {
+    /// A connection that has said its open and no more.
+    pub(super) async fn stranger(&self, frame_bytes: u32) -> Client {
         let (near, far) = tokio::io::duplex(1 << 20);
         let arrival = Arrival {
             stream: Stream::Memory(far),
@@ -79,6 +81,11 @@ impl Bench {
                 }),
             )
             .await;
+        client
+    }
+
+    pub(super) async fn connect_until(&self, devices: &[&str], secs: i64, frame_bytes: u32) -> Client {
+        let mut client = self.stranger(frame_bytes).await;
         client.begin(0).await;
         client.attach(0, Role::Sender, "cbs", 90, "$cbs").await;
         client.attach(0, Role::Receiver, "cbs", 91, "$cbs").await;
@@ -92,6 +99,25 @@ impl Bench {
 
     pub(super) fn service<O: Operation>(&self) -> Authorized<O> {
         hub_of(&self.app).gate().authorize_operator()
+    }
+
+    /// A token of a policy for the whole hub.
+    pub(super) fn policy_token(&self, name: &str) -> String {
+        let policy = hub_of(&self.app).gate().policies().get(name).unwrap();
+        let expires = Timestamp::from_secs(START_SECS + 86_400);
+        sas::create(HOST, expires, &policy.primary, Some(name))
+            .as_str()
+            .to_owned()
+    }
+
+    /// Puts network rules in force.
+    pub(super) async fn set_network(&self, json: &str) {
+        let network = serde_json::from_str(json).unwrap();
+        let change = |settings| Ok(Settings { network, ..settings });
+        let (hub, right) = (hub_of(&self.app), self.service());
+        hub.update_settings(&right, change, &IfMatch::Absent)
+            .await
+            .unwrap();
     }
 
     /// Reasons of the ends of a device, oldest first.
@@ -301,7 +327,13 @@ impl Client {
     pub(super) async fn put_token(&mut self, device: &str, secs: i64) -> i64 {
         let expires = Timestamp::from_secs(START_SECS + secs);
         let key = SymmetricKey::parse(KEY).unwrap();
-        let token = sas::create(&format!("{HOST}/devices/{device}"), expires, &key, None);
+        let audience = format!("{HOST}/devices/{device}");
+        let token = sas::create(&audience, expires, &key, None);
+        self.put(&audience, &token).await
+    }
+
+    /// Puts a token for an audience; gives the status.
+    pub(super) async fn put(&mut self, audience: &str, token: &str) -> i64 {
         let mut message = Vec::new();
         Properties {
             message_id: Some(Value::Ulong(1)),
@@ -312,12 +344,12 @@ impl Client {
             for (name, value) in [
                 ("operation", "put-token"),
                 ("type", "servicebus.windows.net:sastoken"),
-                ("name", &format!("{HOST}/devices/{device}")),
+                ("name", audience),
             ] {
                 entries.pair(|out| encode::string(out, name), |out| encode::string(out, value));
             }
         });
-        write_value(&mut message, &Value::String(token.as_str().to_owned()));
+        write_value(&mut message, &Value::String(token.to_owned()));
         self.send(0, 90, false, &[&message]).await;
         loop {
             let (_, performative, payload) = self.next().await.expect("the answer to a token");

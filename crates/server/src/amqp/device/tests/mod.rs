@@ -4,6 +4,7 @@ mod client;
 mod commands;
 mod lives;
 mod methods;
+mod network;
 mod telemetry;
 mod twins;
 
