@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engines::blobs::LocalBlobs;
+use engines::external::ExternalBlobs;
 use engines::lists::ListFolder;
 use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
@@ -14,12 +15,12 @@ use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
 use hub::access::{Policy, Rights};
 use hub::bus::Mail;
-use hub::clock::SystemClock;
+use hub::clock::{Clock, SystemClock};
 use hub::commands::{Commands, Feedback};
-use hub::entropy::SystemEntropy;
+use hub::entropy::{Entropy, SystemEntropy};
 use hub::error::Error;
 use hub::events::Events;
-use hub::files::{Files, HubFiles};
+use hub::files::{Files, HubFiles, Place};
 use hub::hub::{HostTaken, Hub, Hubs, Seams};
 use hub::identity::Registry;
 use hub::limits::{Limit, Limits};
@@ -101,6 +102,14 @@ pub enum StartError {
         folder: std::path::PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The store of a hub's files cannot be used.
+    #[error("the store of the files of hub {hub} cannot be used: {reason}")]
+    Storage {
+        /// The hub.
+        hub: HubName,
+        /// Why.
+        reason: String,
     },
     /// A hub's name is none.
     #[error(transparent)]
@@ -283,11 +292,8 @@ async fn open(config: &Config) -> Result<App, StartError> {
     let app = assemble(seams, &events, hubs, sqlite, logs, master_keys);
     for settings in &config.hubs {
         let name = HubName::parse(&settings.name)?;
-        let folder = hub_folder(&config.data_dir, &name).join("blobs");
-        let blobs = LocalBlobs::open(&folder, Arc::clone(&clock), Arc::clone(&entropy))
-            .map_err(|source| StartError::Blobs { folder, source })?;
         let files = HubFiles {
-            blobs: Arc::new(blobs),
+            place: open_files(settings, &name, &config.data_dir, &clock, &entropy)?,
             notifies: settings.file_notifications,
         };
         app.files.connect(&name, files).await.map_err(StartError::Hub)?;
@@ -320,6 +326,28 @@ async fn master_keys(
          without it the data folder is of no use"
     );
     Ok(keys)
+}
+
+/// Where the files of a hub are kept.
+fn open_files(
+    config: &HubConfig,
+    name: &HubName,
+    data_dir: &Path,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Place, StartError> {
+    let unusable = |reason: String| StartError::Storage {
+        hub: name.clone(),
+        reason,
+    };
+    if let Some(settings) = config.storage.external().map_err(unusable)? {
+        let store = ExternalBlobs::open(settings).map_err(|error| unusable(error.to_string()))?;
+        return Ok(Place::External(Arc::new(store)));
+    }
+    let folder = hub_folder(data_dir, name).join("blobs");
+    let blobs = LocalBlobs::open(&folder, Arc::clone(clock), Arc::clone(entropy))
+        .map_err(|source| StartError::Blobs { folder, source })?;
+    Ok(Place::Served(Arc::new(blobs)))
 }
 
 fn hub_folder(data_dir: &Path, hub: &HubName) -> std::path::PathBuf {

@@ -185,6 +185,8 @@ limits! {
         "Bytes of one block of a file that is uploaded in blocks.";
     BlobBytesMax "blob_bytes_max" Bytes 10_737_418_240, None,
         "Bytes of a file that is uploaded in blocks, and of all its blocks that wait.";
+    BlobHubBytesMax "blob_hub_bytes_max" Bytes 107_374_182_400, None,
+        "Bytes of all files of a hub that it keeps itself, of their blocks that wait, and of what is under way.";
     BlobBlocksMax "blob_blocks_max" Count 50_000, None,
         "Blocks of one file.";
     BlobBlockListBytesMax "blob_block_list_bytes_max" Bytes 8_388_608, None,

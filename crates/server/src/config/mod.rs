@@ -11,6 +11,7 @@ mod form;
 mod nearest;
 mod problem;
 mod read;
+mod storage;
 mod table;
 mod write;
 
@@ -29,6 +30,7 @@ pub use form::{LogFormat, parse_duration};
 pub use hub::limits::Fidelity;
 pub use problem::{ConfigError, Place, Problem};
 pub use read::{Flag, Sources, overlay};
+pub use storage::{StorageConfig, StorageKind};
 pub use table::environment_name;
 pub use write::{print, reference};
 
@@ -144,6 +146,8 @@ pub struct HubConfig {
     pub event_sources: EventSources,
     /// Whether services are notified of uploaded files.
     pub file_notifications: bool,
+    /// Where uploaded files are kept.
+    pub storage: StorageConfig,
 }
 
 impl HubConfig {
@@ -159,6 +163,7 @@ impl HubConfig {
             commit_delay: Duration::from_millis(2),
             event_sources: EventSources::default(),
             file_notifications: false,
+            storage: StorageConfig::default(),
         }
     }
 }

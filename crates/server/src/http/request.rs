@@ -14,7 +14,7 @@ use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::network::Endpoint;
-use hub::records::Origin;
+use hub::records::{Origin, Outcome};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
@@ -439,6 +439,15 @@ impl Call {
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
         self.app.records.leave(origin, outcome_of(refusal));
         refusal.to_peer_on(self.head.method.as_str(), self.head.uri.path())
+    }
+
+    /// Leaves a record of a request of a device that was refused for another reason than its credential.
+    pub(super) fn leave(&self, identity: &IdentityId, outcome: Outcome) {
+        let hub = Some(self.hub.name().clone());
+        let module = identity.module.as_ref().map(ModuleId::as_str);
+        let origin =
+            Origin::new(self.peer.address, "https").claiming(hub, Some(identity.device.as_str()), module);
+        self.app.records.leave(origin, outcome);
     }
 
     /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.
