@@ -12,6 +12,7 @@ pub mod commands;
 pub mod entropy;
 pub mod error;
 pub mod events;
+pub mod failures;
 pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzzing")]
