@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::bearer::Bearers;
 use crate::access::roles::Directory;
-use crate::access::{Authorized, Gate, HubProfile, Policies, Rules, operation};
+use crate::access::{Authorized, Gate, HubProfile, Policies, Reason, Refusal, Rules, Subject, operation};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::description::Descriptions;
@@ -19,7 +19,7 @@ use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
 use crate::secret::{Vault, ledger};
-use crate::settings::{Current, HubSettings, Settings};
+use crate::settings::{Current, HubSettings, Settings, TlsVersion};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
@@ -190,6 +190,19 @@ impl Hub {
     /// What its owner can change while it runs.
     pub fn settings(&self) -> &HubSettings {
         &self.settings
+    }
+
+    /// Whether a connection's version of TLS is new enough; a listener without TLS has none and is not asked.
+    pub fn admit_tls(&self, version: Option<TlsVersion>) -> Result<(), Refusal> {
+        let min = self.settings.current().settings.tls.min_tls_version;
+        match (min, version) {
+            (Some(min), Some(version)) if version < min => {
+                Err(Refusal::new(Reason::TlsTooOld, Subject::Peer)
+                    .expecting(&format!("TLS {min} or later"))
+                    .finding(&format!("TLS {version}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Changes the settings: durable first, then in force ([`HubSettings::update`]).

@@ -13,6 +13,7 @@ pub mod description;
 pub mod entropy;
 pub mod error;
 pub mod events;
+pub mod failures;
 pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzzing")]

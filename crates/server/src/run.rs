@@ -20,6 +20,7 @@ use hub::commands::{Commands, Feedback};
 use hub::entropy::{Entropy, SystemEntropy};
 use hub::error::Error;
 use hub::events::Events;
+use hub::failures::Failures;
 use hub::files::{Files, HubFiles, Place};
 use hub::hub::{HostTaken, Hub, Hubs, Seams};
 use hub::identity::Registry;
@@ -432,6 +433,7 @@ pub(crate) fn assemble(
         feedback,
         files,
         records: Arc::new(records),
+        failures: Arc::new(Failures::new(Arc::clone(&clock), Arc::clone(&limits))),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),

@@ -87,6 +87,8 @@ macro_rules! reasons {
 reasons! {
     NetworkDenied "network_denied" Network "The network rules of the hub deny the address."
         "Allow the address with 'ironhub network allow', or leave it denied if it has no business here.";
+    TlsTooOld "tls_too_old" Tls "The hub demands a newer version of TLS."
+        "Update the client's TLS, or lower the setting: 'ironhub hub set min-tls-version=1.2'.";
     HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
         "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
     HostUnknown "host_unknown" Parse "The host name belongs to no hub."
@@ -231,6 +233,7 @@ pub struct Refusal {
     pub expected: String,
     /// What came; empty when the reason says it all. For [`Reason::TokenExpired`] the seconds since the expiry.
     pub found: String,
+    is_hushed: bool,
 }
 
 /// Characters of a foreign text that a refusal repeats.
@@ -244,7 +247,19 @@ impl Refusal {
             subject,
             expected: String::new(),
             found: String::new(),
+            is_hushed: false,
         }
+    }
+
+    /// One of so many that it leaves no record of its own.
+    pub fn hushed(mut self) -> Self {
+        self.is_hushed = true;
+        self
+    }
+
+    /// Whether it leaves no record: those before it in the same burst have told the operator.
+    pub const fn is_hushed(&self) -> bool {
+        self.is_hushed
     }
 
     /// Says what would have been accepted.

@@ -10,6 +10,7 @@ use hub::access::{
     Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
 };
 use hub::error::{Code, Error};
+use hub::failures::Claim;
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
@@ -180,6 +181,7 @@ async fn dispatch(
     let admitted = hub
         .gate()
         .admit_any(route.endpoints(), peer.address.ip())
+        .and_then(|admitted| hub.admit_tls(peer.tls_version).map(|()| admitted))
         .map_err(|refusal| {
             let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
             app.records.leave(origin, outcome_of(&refusal));
@@ -307,7 +309,15 @@ impl Call {
     /// Demands that the caller may do the operation `O`. Refusals leave a record, the peer learns only that it is not authorised.
     pub(super) fn authorize<O: Operation>(&self) -> Result<Authorized<O>, Error> {
         self.check_demand::<O>()?;
-        self.try_authorize().map_err(|refusal| self.refuse(&refusal))
+        let (failures, hub, from) = (&self.app.failures, self.hub.name(), self.peer_address());
+        let claim = self.hub.gate().claim_of(self.token());
+        let decision = failures.check(hub, &claim, from).and_then(|()| {
+            self.try_authorize()
+                .map_err(|refusal| failures.note(hub, &claim, from, refusal))
+        });
+        let proof = decision.map_err(|refusal| self.refuse(&refusal))?;
+        failures.vouch(hub, &claim, from);
+        Ok(proof)
     }
 
     /// Demands that the caller may do the operation `O`, or is the edge device whose modules are asked for.
@@ -317,7 +327,13 @@ impl Call {
     ) -> Result<ModuleCaller<O>, Error> {
         self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        let decision = gate.authorize_modules(self.token(), device, &self.path()).await;
+        let claim = gate.claim_of(self.token());
+        let path = self.path();
+        let decision = gate.authorize_modules(self.token(), device, &path);
+        let decision = self
+            .app
+            .try_login(self.hub.name(), &claim, self.peer_address(), decision)
+            .await;
         let caller = decision.map_err(|refusal| self.refuse(&refusal))?;
         let endpoint = match &caller {
             ModuleCaller::Service(_) => Endpoint::Service,
@@ -337,8 +353,11 @@ impl Call {
     ) -> Result<Authenticated, Error> {
         let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
         let gate = self.hub.gate();
-        let decision = gate
-            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+        let claim = Claim::Identity(identity.clone());
+        let decision = gate.authenticate_device(identity, &credential, Usage::Request(endpoint));
+        let decision = self
+            .app
+            .try_login(self.hub.name(), &claim, self.peer_address(), decision)
             .await;
         match decision {
             Ok(proof) => {
@@ -352,7 +371,7 @@ impl Call {
                     Some(identity.device.as_str()),
                     module,
                 );
-                self.app.records.leave(origin, outcome_of(&refusal));
+                self.app.leave_refusal(origin, &refusal);
                 Err(refusal.to_peer())
             }
         }
@@ -437,7 +456,7 @@ impl Call {
         let hub = Some(self.hub.name().clone());
         let origin =
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
-        self.app.records.leave(origin, outcome_of(refusal));
+        self.app.leave_refusal(origin, refusal);
         refusal.to_peer_on(self.head.method.as_str(), self.head.uri.path())
     }
 
