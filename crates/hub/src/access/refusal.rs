@@ -440,14 +440,18 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// A character as it may stand in a log line. Quotes are harmless there, and names of certificates stand in them.
+fn escaped(char: char) -> impl Iterator<Item = char> {
+    let keeps = matches!(char, '\'' | '"');
+    let kept = keeps.then_some(char);
+    kept.into_iter()
+        .chain((!keeps).then(|| char.escape_debug()).into_iter().flatten())
+}
+
 /// Makes a foreign text safe for a log line.
 fn echo(text: &str) -> String {
     let mut chars = text.chars();
-    let mut safe: String = chars
-        .by_ref()
-        .take(ECHO_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut safe: String = chars.by_ref().take(ECHO_CHARS_MAX).flat_map(escaped).collect();
     if chars.next().is_some() {
         safe.push_str("...");
     }
