@@ -15,6 +15,7 @@ pub const TARGETS: &[Target] = &[
     ("amqp_value", amqp::fuzzing::value),
     ("blob_sas", hub::fuzzing::blob_sas),
     ("block_list", server::fuzzing::block_list),
+    ("client_certificate", hub::fuzzing::client_certificate),
     ("device_json", hub::fuzzing::device_json),
     ("device_request", server::fuzzing::device_request),
     ("mqtt_packet", mqtt::fuzzing::packet),

@@ -92,6 +92,14 @@ pub fn blob_sas(data: &[u8]) {
     }
 }
 
+/// Certificates of a handshake, each behind two bytes of its length: the leaf first, the CA of the hub last.
+///
+/// # Panics
+/// When a certificate is read that is not written back byte for byte, or a path does not begin with its leaf.
+pub fn client_certificate(data: &[u8]) {
+    crate::trust::fuzz_chain(data);
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -104,5 +112,6 @@ mod tests {
         super::twin_json(br#"{"a":1"#);
         super::blob_sas(b"sv=2020-12-06&sr=b&st=2021-07-30T05:21:00Z&se=2021-07-30T06:21:00Z&sp=rw&spr=https&si=1&sig=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
         super::blob_sas(b"sig=");
+        super::client_certificate(b"\0\x010");
     }
 }
