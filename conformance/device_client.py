@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodRequest, MethodResponse
+from azure.iot.device import X509, IoTHubDeviceClient, IoTHubModuleClient, Message, MethodRequest, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 from azure.iot.device.aio import IoTHubModuleClient as AsyncModuleClient
+
+from certificates import Pair
+from subject import HOST
 
 CLIENTS = {
     ("sync", "device"): IoTHubDeviceClient,
@@ -41,23 +44,22 @@ class DeviceClient:
         kind: str = "device",
         *,
         token: str | None = None,
+        certificate: tuple[str, str | None, Pair] | None = None,
         websockets: bool = False,
     ):
-        """A token takes the place of the connection string."""
+        """A token, or the ids of a device and its module with their certificate, take the place of the connection string."""
         self.patches: queue.Queue[dict] = queue.Queue()
         self.messages: queue.Queue[Message] = queue.Queue()
         self.requests: queue.Queue[MethodRequest] = queue.Queue()
         self.style = style
         self._changes: queue.Queue[None] = queue.Queue()
-        maker = CLIENTS[style, kind]
-        make = maker.create_from_sastoken if token else maker.create_from_connection_string
-        self._client = make(
-            token or connection_string,
-            server_verification_cert=Path(ca_file).read_text(),
-            connection_retry_interval=RETRY_INTERVAL_SECS,
-            keep_alive=30,
-            websockets=websockets,
-        )
+        options = {
+            "server_verification_cert": Path(ca_file).read_text(),
+            "connection_retry_interval": RETRY_INTERVAL_SECS,
+            "keep_alive": 30,
+            "websockets": websockets,
+        }
+        self._client = made_by(CLIENTS[style, kind], token or connection_string, certificate, token is not None, options)
         self._client.on_connection_state_change = lambda: self._changes.put(None)
 
     def __enter__(self) -> "DeviceClient":
@@ -148,6 +150,16 @@ class DeviceClient:
         if self.style == "sync":
             return outcome
         return asyncio.run_coroutine_threadsafe(outcome, _loop()).result(timeout=CALL_TIMEOUT_SECS)
+
+
+def made_by(
+    maker: type, text: str, certificate: tuple[str, str | None, Pair] | None, is_token: bool, options: dict
+) -> IoTHubDeviceClient | IoTHubModuleClient:
+    if certificate:
+        device, module, pair = certificate
+        x509 = X509(cert_file=str(pair.certificate), key_file=str(pair.key))
+        return maker.create_from_x509_certificate(x509, HOST, device, *([module] if module else []), **options)
+    return (maker.create_from_sastoken if is_token else maker.create_from_connection_string)(text, **options)
 
 
 def arrival(arrivals: queue.Queue, what: str, within_secs: float = ARRIVAL_TIMEOUT_SECS) -> object:

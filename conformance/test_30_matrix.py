@@ -14,13 +14,14 @@ from azure.storage.blob import BlobClient
 
 import tokens
 from back_end import own
+from certificates import RSA, Pair, Workshop
 from command_queue import await_queued
 from device_client import DeviceClient
 from event_readers import observed
 from identities import Device
 from matrix import DEVICE_OPERATIONS, MATRIX, READER_OPERATIONS, SERVICE_OPERATIONS, Row
 from node_peer import NodePeer
-from subject import HOST
+from subject import HOST, Hub
 
 DEVICES = "devices and modules"
 SERVICES = "back ends"
@@ -37,8 +38,8 @@ NO_MODULE_UPLOAD = "files belong to devices"
 PYTHON_TRANSPORTS = {"mqtt": False, "mqtt-ws": True}
 NODE_TRANSPORTS = ("mqtt", "mqtt-ws", "amqp", "amqp-ws", "http")
 # Module clients take no token that was made for them, and do not speak HTTPS.
-DEVICE_CREDENTIALS = ("device key", "own token", "policy token")
-MODULE_CREDENTIALS = ("module key",)
+DEVICE_CREDENTIALS = ("device key", "own token", "policy token", "thumbprint", "CA", "chain of three")
+MODULE_CREDENTIALS = ("module key", "module thumbprint", "module CA")
 
 
 def own_token(device: Device) -> str:
@@ -52,6 +53,19 @@ def policy_token(device: Device) -> str:
 
 
 TOKENS = {"own token": own_token, "policy token": policy_token}
+
+
+def shown_to(workshop: Workshop, kind: str, name: str) -> Pair:
+    """The certificate of a device or module whose credential is of this kind."""
+    if kind.endswith("thumbprint"):
+        return workshop.self_signed("any name", RSA)
+    if kind.endswith("CA"):
+        return workshop.issued(name, workshop.root)
+    return workshop.chain_of_three(name)
+
+
+def is_certificate(credential: str) -> bool:
+    return credential.split()[-1] in ("thumbprint", "CA", "three")
 
 
 def missing_of(client: str, transport: str, credential: str) -> dict[str, str]:
@@ -82,21 +96,60 @@ def by_row(rows: list[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", rows, ids=[row.name for row in rows])
 
 
+@pytest.fixture(scope="module")
+def workshop(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    made = Workshop(tmp_path_factory.mktemp("certificates"))
+    made.be_trusted_by(hub)
+    return made
+
+
 @pytest.fixture
-def holder(row: Row, device: Device, request: pytest.FixtureRequest) -> Device:
+def pair(row: Row, device: Device, request: pytest.FixtureRequest) -> Pair | None:
+    """The certificate of the row's device or module, if it logs in with one."""
+    if not is_certificate(row.credential):
+        return None
+    name = f"{device.id}-x509" + ("/certified" if row.credential.startswith("module") else "")
+    return shown_to(request.getfixturevalue("workshop"), row.credential, name)
+
+
+@pytest.fixture
+def holder(row: Row, device: Device, pair: Pair | None, registry, request: pytest.FixtureRequest) -> Device:
     """The device, or a module of it, that the row's credential is of."""
-    return request.getfixturevalue("module") if row.credential.startswith("module") else device
+    is_module = row.credential.startswith("module")
+    if pair is None:
+        return request.getfixturevalue("module") if is_module else device
+    name = f"{device.id}-x509"
+    # One registers the digest of today, and the other one that old tools print.
+    thumbprints = (pair.thumbprint("sha256"), pair.thumbprint("sha1"))
+    by_thumbprint = row.credential.endswith("thumbprint")
+    if is_module:
+        registry.create_device_with_sas(name, tokens.new_key(), tokens.new_key(), "enabled")
+        if by_thumbprint:
+            made = registry.create_module_with_x509(name, "certified", "conformance", *thumbprints)
+        else:
+            made = registry.create_module_with_certificate_authority(name, "certified", "conformance")
+        return Device(device.hub, name, "", made.generation_id, "certified")
+    if by_thumbprint:
+        made = registry.create_device_with_x509(name, *thumbprints, "enabled")
+    else:
+        made = registry.create_device_with_certificate_authority(name, "enabled")
+    return Device(device.hub, name, "", made.generation_id)
 
 
 # Devices and modules.
 
 
 @by_row(device_rows("python", tuple(PYTHON_TRANSPORTS)))
-def test_python_device(row, hub, holder, tail, commands):
+def test_python_device(row, hub, holder, pair, tail, commands):
     token = TOKENS[row.credential](holder) if row.credential in TOKENS else None
     kind = "module" if holder.module else "device"
     client = DeviceClient(
-        holder.connection_string, hub.ca_file, kind=kind, token=token, websockets=PYTHON_TRANSPORTS[row.transport]
+        holder.connection_string,
+        hub.ca_file,
+        kind=kind,
+        token=token,
+        certificate=(holder.id, holder.module, pair) if pair else None,
+        websockets=PYTHON_TRANSPORTS[row.transport],
     )
     back_end = holder.back_end()
 
@@ -151,8 +204,12 @@ def test_python_device(row, hub, holder, tail, commands):
 
 
 @by_row(device_rows("node", NODE_TRANSPORTS))
-def test_node_device(row, hub, holder, tail, node_service):
+def test_node_device(row, hub, holder, pair, tail, node_service):
     opening = {"connectionString": holder.connection_string, "module": holder.module is not None}
+    if pair:
+        middle = f"ModuleId={holder.module};" if holder.module else ""
+        opening["connectionString"] = f"HostName={HOST};DeviceId={holder.id};{middle}x509=true"
+        opening["certificate"] = {"cert": pair.certificate.read_text(), "key": pair.key.read_text()}
     if row.credential in TOKENS:
         opening["token"] = TOKENS[row.credential](holder)
     back_end = holder.back_end()
@@ -220,12 +277,13 @@ def offered(row: Row, steps: dict[str, Callable[[], None]]) -> dict[str, Callabl
 
 def arrived(tail, holder: Device, row: Row, bodies: list[str]) -> None:
     """The messages lie with the reader, stamped with how their sender was let in."""
-    scope = {"policy token": "hub", "module key": "module"}.get(row.credential, "device")
+    scope = "hub" if row.credential == "policy token" else "module" if holder.module else "device"
+    kind = "x509" if is_certificate(row.credential) else "sas"
     # A module's messages are those of its device as well, which has sent none here.
     events = tail.of_device(holder.id, len(bodies))
     assert [event.body.decode() for event in events] == bodies
     for event in events:
-        assert f'"scope":"{scope}","type":"sas"' in event.annotations["iothub-connection-auth-method"]
+        assert f'"scope":"{scope}","type":"{kind}"' in event.annotations["iothub-connection-auth-method"]
         assert event.annotations.get("iothub-connection-module-id") == holder.module
 
 

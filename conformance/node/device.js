@@ -17,13 +17,14 @@ const transports = { mqtt: mqtt.Mqtt, "mqtt-ws": mqtt.MqttWs, amqp: amqp.Amqp, "
 
 await converse({ open, getTwin, report, watchDesired, serveMethods, receiveMessages, settleMessages, send, sendBatch, upload, close });
 
-// A token takes the place of the connection string.
-async function open({ connectionString, token, module, transport = "mqtt", retries = true, caFile }) {
+// A token takes the place of the connection string; a certificate comes with its key, both as PEM.
+async function open({ connectionString, token, certificate, module, transport = "mqtt", retries = true, caFile }) {
   isModule = module;
   const kind = isModule ? device.ModuleClient : device.Client;
   client = token
     ? kind.fromSharedAccessSignature(token, transports[transport])
     : kind.fromConnectionString(connectionString, transports[transport]);
+  if (certificate) await client.setOptions({ ...certificate, ca: readFileSync(caFile, "utf8") });
   // Commands are asked for; by default once in many minutes.
   if (transport === "http") await client.setOptions({ ca: readFileSync(caFile, "utf8"), http: { receivePolicy: { interval: 1 } } });
   if (!retries) client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => -1 });

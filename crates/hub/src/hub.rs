@@ -5,10 +5,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Authorized, Caller, Gate, HubProfile, Policies, Rules, operation};
-use crate::audit::{Act, Entry, Subject};
+use crate::access::bearer::Bearers;
+use crate::access::roles::Directory;
+use crate::access::{
+    Authorized, Caller, Gate, HubProfile, Policies, Reason, Refusal, Rules, Subject, operation,
+};
+use crate::audit::{self, Act, Entry};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
+use crate::description::Descriptions;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fetch::Fetch;
@@ -16,7 +21,8 @@ use crate::identity::IfMatch;
 use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
-use crate::settings::{Current, HubSettings, Settings};
+use crate::secret::{Vault, ledger};
+use crate::settings::{Current, HubSettings, Settings, TlsVersion};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
@@ -28,6 +34,8 @@ use crate::trust::{Authorities, Trust};
 pub struct Seams {
     /// Documents.
     pub store: Arc<dyn Store>,
+    /// Seals what is secret in documents.
+    pub vault: Arc<Vault>,
     /// Who holds a connection.
     pub bus: Arc<dyn Bus>,
     /// Time.
@@ -61,6 +69,7 @@ pub struct Hub {
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
+    descriptions: Descriptions,
 }
 
 impl Hub {
@@ -73,10 +82,13 @@ impl Hub {
         seams: &Seams,
     ) -> Result<Self, Error> {
         let created = found(&name, seams).await?;
+        ledger::admit(&*seams.store, &seams.vault, &name, seams.vault.current()).await?;
         let policies = Policies::open(
             name.clone(),
             Arc::clone(&seams.store),
+            Arc::clone(&seams.vault),
             Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         )
         .await?;
@@ -100,9 +112,24 @@ impl Hub {
             Arc::new(policies),
             trust.clone(),
             Arc::clone(&seams.store),
+            Arc::clone(&seams.vault),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
+        let directory = Directory::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        let gate = gate.with_bearers(Bearers::new(
+            Arc::new(directory),
+            Arc::clone(&seams.fetch),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        ));
         let settings = HubSettings::open(
             name.clone(),
             Arc::clone(&seams.store),
@@ -125,6 +152,8 @@ impl Hub {
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
+        let descriptions =
+            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
         Ok(Self {
             name,
             hosts,
@@ -135,6 +164,7 @@ impl Hub {
             telemetry,
             groups,
             readers,
+            descriptions,
         })
     }
 
@@ -168,6 +198,19 @@ impl Hub {
         &self.settings
     }
 
+    /// Whether a connection's version of TLS is new enough; a listener without TLS has none and is not asked.
+    pub fn admit_tls(&self, version: Option<TlsVersion>) -> Result<(), Refusal> {
+        let min = self.settings.current().settings.tls.min_tls_version;
+        match (min, version) {
+            (Some(min), Some(version)) if version < min => {
+                Err(Refusal::new(Reason::TlsTooOld, Subject::Peer)
+                    .expecting(&format!("TLS {min} or later"))
+                    .finding(&format!("TLS {version}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Changes the settings: durable first, then in force ([`HubSettings::update`]).
     pub async fn update_settings(
         &self,
@@ -196,6 +239,11 @@ impl Hub {
     /// Consumer groups.
     pub fn groups(&self) -> &ConsumerGroups {
         &self.groups
+    }
+
+    /// What people note about it.
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
     }
 
     /// Who reads.
@@ -232,9 +280,10 @@ async fn found(name: &HubName, seams: &Seams) -> Result<Timestamp, Error> {
             body: body.into(),
             expect: Expect::Absent,
         }];
-        batch.extend(Policies::of_new_hub(name, &*seams.entropy)?);
+        batch.push(ledger::of_new_hub(name, &seams.vault)?);
+        batch.extend(Policies::of_new_hub(name, &seams.vault, &*seams.entropy)?);
         let operator = Caller::operator();
-        let entry = Entry::new(&operator, Act::HubCreate, Subject::hub(name));
+        let entry = Entry::new(&operator, Act::HubCreate, audit::Subject::hub(name));
         batch.push(entry.write(name, seams.clock.now())?);
         match seams.store.apply(batch).await {
             Ok(_) | Err(ApplyError::Conflict { .. }) => {}
@@ -287,6 +336,12 @@ impl Hubs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&HostName::new(host))
             .cloned()
+    }
+
+    /// The hub of a name.
+    pub fn by_name(&self, name: &HubName) -> Option<Arc<Hub>> {
+        let by_host = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        by_host.values().find(|hub| hub.name() == name).cloned()
     }
 
     /// Every hub once, by name.

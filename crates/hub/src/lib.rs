@@ -11,9 +11,11 @@ pub mod audit;
 pub mod bus;
 pub mod clock;
 pub mod commands;
+pub mod description;
 pub mod entropy;
 pub mod error;
 pub mod events;
+pub mod failures;
 pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzzing")]

@@ -454,6 +454,7 @@ async fn companions_hear_of_each_module_and_last_of_the_device() {
     let entropy = Arc::new(doubles::CountingEntropy::default());
     world.registry = Registry::new(
         world.store.clone(),
+        world.vault.clone(),
         world.bus.clone(),
         world.clock.clone(),
         entropy,

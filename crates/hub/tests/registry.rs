@@ -550,6 +550,7 @@ impl Companion for Shadow {
 async fn companions_live_and_die_in_the_same_batch() {
     let World {
         store,
+        vault,
         bus,
         clock,
         limits,
@@ -559,7 +560,8 @@ async fn companions_live_and_die_in_the_same_batch() {
     let write = gate.authorize_operator();
     let shadow = Arc::new(Shadow::default());
     let entropy = Arc::new(doubles::CountingEntropy::default());
-    let registry = Registry::new(store.clone(), bus, clock, entropy, limits).with_companion(shadow.clone());
+    let registry =
+        Registry::new(store.clone(), vault, bus, clock, entropy, limits).with_companion(shadow.clone());
     let before = store.len();
     let device = registry
         .put(&write, &id("d1"), &Draft::default(), IfMatch::Absent)

@@ -43,8 +43,8 @@ async fn tls_from(access: &Access, from: &str, port: u16) -> TlsStream<TcpStream
         .unwrap()
 }
 
-/// Connects a device over MQTT; gives the stream and the code of CONNACK.
-async fn connect(server: &Dev, access: &Access, from: &str) -> (TlsStream<TcpStream>, u8) {
+/// The CONNECT of the device.
+fn connect_packet(access: &Access) -> Vec<u8> {
     let token = access.token(&format!("{HOST}/devices/lamp"));
     let username = format!("{HOST}/lamp/?api-version=2021-04-12");
     let mut bytes = Vec::new();
@@ -57,8 +57,13 @@ async fn connect(server: &Dev, access: &Access, from: &str) -> (TlsStream<TcpStr
         password: Some(token.as_bytes()),
     })
     .encode(&mut bytes);
+    bytes
+}
+
+/// Connects a device over MQTT; gives the stream and the code of CONNACK.
+async fn connect(server: &Dev, access: &Access, from: &str) -> (TlsStream<TcpStream>, u8) {
     let mut stream = tls_from(access, from, server.port("mqtt")).await;
-    stream.write_all(&bytes).await.unwrap();
+    stream.write_all(&connect_packet(access)).await.unwrap();
     let mut connack = [0; 4];
     tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack))
         .await
@@ -243,4 +248,125 @@ async fn a_switch_ends_what_stood_on_it() {
     );
     assert_eq!(connect(&server, &access, "127.0.0.1").await.1, 0);
     server.terminate();
+}
+
+/// A client that speaks TLS 1.2 and no later version.
+fn older(access: &Access, server: &Dev) -> TlsConnector {
+    use rustls_pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    let authorities = rustls_pki_types::CertificateDer::pem_file_iter(server.text("caFile")).unwrap();
+    roots.add_parsable_certificates(authorities.map(Result::unwrap));
+    let provider = std::sync::Arc::clone(access.client_config.crypto_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(std::sync::Arc::new(config))
+}
+
+#[tokio::test]
+async fn an_older_version_of_tls_than_the_hub_demands_is_turned_away() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Dev::start(home.path(), &["--log-level", "error"]);
+    let access = Access::of(&server);
+    server.run(&["device", "create", "lamp"]);
+    let connector = older(&access, &server);
+    let login = async || {
+        let tcp = TcpStream::connect(("127.0.0.1", server.port("mqtt")))
+            .await
+            .unwrap();
+        let name = ServerName::try_from(HOST).unwrap();
+        let mut stream = connector.connect(name, tcp).await.unwrap();
+        stream.write_all(&connect_packet(&access)).await.unwrap();
+        let mut connack = [0; 4];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack))
+            .await
+            .unwrap()
+            .unwrap();
+        (stream, connack[3])
+    };
+    let (mut lamp, code) = login().await;
+    assert_eq!(code, 0);
+    let asked = Instant::now();
+    server.run(&["hub", "set", "min-tls-version=1.3"]);
+    let took = ended(&mut lamp, asked).await;
+    assert!(took < LIVE, "{took:?}");
+    assert_eq!(login().await.1, 5);
+    let records = server.run(&["events", "--limit", "50", "--output", "json"]);
+    assert!(
+        records.contains("\"tls_too_old\"") && records.contains("TLS 1.3 or later"),
+        "{records}"
+    );
+    assert_eq!(
+        connect(&server, &access, "127.0.0.1").await.1,
+        0,
+        "TLS 1.3 is spoken here"
+    );
+    server.run(&["hub", "set", "min-tls-version=default"]);
+    assert_eq!(login().await.1, 0);
+    server.terminate();
+}
+
+/// 2,000 wrong logins of many identities from one address, while the real device of that very address comes and goes.
+#[tokio::test]
+async fn a_flood_of_wrong_logins_keeps_no_real_device_out_and_fills_no_records() {
+    const WRONG: usize = 2_000;
+    let home = tempfile::tempdir().unwrap();
+    let server = Dev::start(home.path(), &["--log-level", "error"]);
+    let access = Access::of(&server);
+    server.run(&["device", "create", "lamp"]);
+    assert_eq!(connect(&server, &access, SITE).await.1, 0);
+    let mut codes = [0_usize; 6];
+    for number in 0..WRONG {
+        // Every tenth claims to be the device itself, the others to be devices that are not there.
+        let id = if number % 10 == 0 {
+            "lamp".to_owned()
+        } else {
+            format!("x{number}")
+        };
+        codes[usize::from(wrong_login(&server, &access, &id).await)] += 1;
+        if number % 200 == 0 {
+            for from in [SITE, "127.0.0.1"] {
+                let (stream, code) = connect(&server, &access, from).await;
+                assert_eq!(code, 0, "the real device from {from} after {number} wrong logins");
+                drop(stream);
+            }
+        }
+    }
+    assert_eq!(codes[0], 0);
+    let metrics = server.admin("/metrics");
+    let refused = metrics
+        .lines()
+        .filter(|line| line.contains("connection_records") && line.contains("refused"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum::<u64>();
+    assert!(refused < 400, "{refused} records");
+    server.terminate();
+}
+
+/// A login with a token that another key signed; gives the code of its answer.
+async fn wrong_login(server: &Dev, access: &Access, id: &str) -> u8 {
+    let token = access
+        .token(&format!("{HOST}/devices/{id}"))
+        .replace("skn=iothubowner", "skn=");
+    let username = format!("{HOST}/{id}/?api-version=2021-04-12");
+    let mut bytes = Vec::new();
+    Packet::Connect(Connect {
+        client_id: id,
+        clean_session: true,
+        keep_alive_secs: 120,
+        will: None,
+        username: Some(&username),
+        password: Some(token.trim_end_matches("&skn=").as_bytes()),
+    })
+    .encode(&mut bytes);
+    let mut stream = tls_from(access, SITE, server.port("mqtt")).await;
+    stream.write_all(&bytes).await.unwrap();
+    let mut connack = [0; 4];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack))
+        .await
+        .unwrap()
+        .unwrap();
+    connack[3]
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use subject::{ask, ironhub};
 
 /// Commands whose help is kept as golden files.
-const HELP: [(&str, &[&str]); 22] = [
+const HELP: [(&str, &[&str]); 29] = [
     ("ironhub", &[]),
     ("dev", &["dev"]),
     ("serve", &["serve"]),
@@ -31,6 +31,13 @@ const HELP: [(&str, &[&str]); 22] = [
     ("command-feedback", &["command", "feedback"]),
     ("explain", &["explain"]),
     ("explain-device", &["explain", "device"]),
+    ("policy", &["policy"]),
+    ("policy-create", &["policy", "create"]),
+    ("policy-rotate", &["policy", "rotate"]),
+    ("ca", &["ca"]),
+    ("ca-add", &["ca", "add"]),
+    ("cert-ca-new", &["cert", "ca", "new"]),
+    ("cert-issue", &["cert", "issue"]),
     ("monitor", &["monitor"]),
     ("simulate", &["simulate"]),
     ("events", &["events"]),

@@ -16,6 +16,7 @@ use hub::limits::{Fidelity, Limits};
 use hub::log::{
     AppendError, Appended, Batch, Log, LogHealth, Partition, PartitionInfo, ReadError, Record, Sequence,
 };
+use hub::secret::{MasterKey, MasterKeys, Vault};
 use hub::tenancy::{HostName, HubName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::event::SectionEncoder;
 use crate::hub_doubles::MemoryStore;
+use crate::master_key::{MasterKeyService, Source};
 
 pub(crate) const HOST: &str = "hub1.example.test";
 pub(crate) const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -101,8 +103,20 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
     let folder = tempfile::tempdir().unwrap();
     let sqlite = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
     let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
+    let entropy = Arc::new(SystemEntropy);
+    let keys = MasterKeys::new(MasterKey::generate(&*entropy));
+    let vault = Arc::new(Vault::new(&keys, entropy.clone()));
+    let master_keys = MasterKeyService::new(
+        Source::Variable,
+        keys,
+        vault.clone(),
+        sqlite.clone(),
+        clock.clone(),
+        entropy,
+    );
     let seams = Seams {
         store: Arc::new(MemoryStore::default()),
+        vault,
         bus: Arc::new(LocalBus::new()),
         clock,
         entropy: Arc::new(SystemEntropy),
@@ -125,7 +139,7 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
         seams.clock.clone(),
         seams.entropy.clone(),
     ));
-    let app = crate::run::assemble(seams, &events, hubs, sqlite, Vec::new());
+    let app = crate::run::assemble(seams, &events, hubs, sqlite, Vec::new(), master_keys);
     register(&app, "d").await;
     (Arc::new(app), folder)
 }

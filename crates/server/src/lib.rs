@@ -26,6 +26,7 @@ mod http;
 mod hub_doubles;
 mod listen;
 mod mailbox;
+pub mod master_key;
 mod mqtt;
 pub mod reference;
 mod refusal;

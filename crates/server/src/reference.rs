@@ -6,7 +6,7 @@ use hub::access::operation::{self, ACTION_PREFIX, Action, Definition};
 use hyper::Method;
 
 use crate::amqp::SERVICE_LINKS;
-use crate::http::{Demand, ROUTES, Route};
+use crate::http::{Demand, HUB_PATH, RESOURCE_ROUTES, ROUTES, Route, resource_demand};
 
 /// The page, in Markdown.
 pub fn authorisation() -> String {
@@ -41,22 +41,41 @@ pub fn authorisation() -> String {
         else {
             continue;
         };
-        let demand = match route.demand() {
-            Demand::Operation(row) => row.name.to_owned(),
-            Demand::OperationOrEdge(row) => format!("{}, or the edge device itself", row.name),
-            Demand::Itself => "the device or module itself".to_owned(),
-        };
-        line(&mut page, &[&format!("`{method} {path}`"), &demand]);
+        line(
+            &mut page,
+            &[&format!("`{method} {path}`"), &in_words(route.demand())],
+        );
     }
     page.push_str(
         "| `GET, DELETE /uploads/{device}/{name}` | ReadUploads, or the signature in an upload's address |\n",
     );
+    let _ = write!(
+        page,
+        "\n## HTTPS, the hub as a resource\n\nA dot stands for `{HUB_PATH}`.\n\n| Request | Operation |\n| --- | --- |\n"
+    );
+    for (method, path) in RESOURCE_ROUTES {
+        let whole = path.replacen('.', HUB_PATH, usize::from(path.starts_with('.')));
+        let demand = Method::from_bytes(method.as_bytes())
+            .ok()
+            .and_then(|method| resource_demand(&method, &whole));
+        if let Some(demand) = demand {
+            line(&mut page, &[&format!("`{method} {path}`"), &in_words(demand)]);
+        }
+    }
     page.push_str("\n## AMQP\n\n| Link | Operation |\n| --- | --- |\n");
     for (link, row) in SERVICE_LINKS {
         line(&mut page, &[link, row.name]);
     }
     page.push_str(DEVICES);
     page
+}
+
+fn in_words(demand: Demand) -> String {
+    match demand {
+        Demand::Operation(row) => row.name.to_owned(),
+        Demand::OperationOrEdge(row) => format!("{}, or the edge device itself", row.name),
+        Demand::Itself => "the device or module itself".to_owned(),
+    }
 }
 
 fn policies(row: &Definition) -> String {
@@ -123,7 +142,7 @@ mod tests {
         for row in operation::ALL {
             assert!(page.contains(&format!("| {} |", row.name)), "{}", row.name);
         }
-        for (method, path) in ROUTES {
+        for (method, path) in ROUTES.iter().chain(RESOURCE_ROUTES) {
             assert!(
                 page.contains(&format!("| `{method} {path}` |")),
                 "{method} {path}"

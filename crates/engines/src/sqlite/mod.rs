@@ -64,6 +64,18 @@ impl SqliteStore {
         })
     }
 
+    /// Overwrites what was deleted or replaced: afterwards neither file nor write-ahead log holds any of it. Writes wait meanwhile, for
+    /// about a second for every 100 MB; reads do not.
+    ///
+    /// # Errors
+    /// When there is no room for a second copy of the file, or a reader does not end. Nothing is lost then.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        self.writer
+            .scrub()
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Stopped("the writer has ended".into())))
+    }
+
     /// Follows the health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.writer.health()

@@ -3,11 +3,14 @@
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
+use crate::failures::Claim;
 use crate::network::{Action, Endpoint, NetworkRules, Verdict};
 
+use super::checks::parse_scope;
 use super::gate::Gate;
 use super::profile::{HubProfile, Rules};
 use super::refusal::{Reason, Refusal, Subject};
+use super::sas::Token;
 
 /// Allowing rules that a refusal names.
 const RULES_NAMED_MAX: usize = 4;
@@ -38,6 +41,19 @@ impl Admitted {
 }
 
 impl Gate {
+    /// Whom a token speaks for, before anything of it is checked.
+    pub fn claim_of(&self, token: &str) -> Claim {
+        let Ok(token) = Token::parse(token, &self.limits) else {
+            return Claim::Nobody;
+        };
+        if let Some(policy) = token.policy() {
+            return Claim::Policy(policy.to_owned());
+        }
+        let scope = parse_scope(&self.profile(), &token, &Subject::Peer);
+        let identity = scope.ok().and_then(|scope| scope.identities().next());
+        identity.map_or(Claim::Nobody, Claim::Identity)
+    }
+
     /// Whether an address may use an endpoint.
     pub fn admit(&self, endpoint: Endpoint, address: IpAddr) -> Result<Admitted, Refusal> {
         let network = self.network();

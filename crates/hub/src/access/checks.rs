@@ -113,6 +113,8 @@ impl Gate {
                     _ => Err(Refusal::of(identity, Reason::KeyReplaced)),
                 }
             }
+            // Never for a device; on the service side the directory is asked.
+            (Basis::Bearer, _) => Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer)),
             (Basis::IdentityKey(_) | Basis::Certificate(_), _) => {
                 Err(Refusal::new(Reason::KeyReplaced, Subject::Peer))
             }
@@ -202,6 +204,7 @@ pub(super) fn check_device_scope(
             check_device_connect(policy, passed.rights)?;
             passed.scope.covers(resource, Ids::Exact)
         }
+        Basis::Bearer => false,
         Basis::IdentityKey(_) | Basis::Certificate(_) => {
             passed.scope.is_within(identity) && passed.scope.covers(resource, Ids::AnyCase)
         }
@@ -257,10 +260,4 @@ fn signing_key(token: &Token<'_>, keys: [&SymmetricKey; 2]) -> Option<Fingerprin
 fn signing_key_by_text(token: &Token<'_>, keys: [&SymmetricKey; 2]) -> Option<Fingerprint> {
     let signer = keys.into_iter().find(|key| token.is_signed_by_text_of(key));
     signer.map(SymmetricKey::fingerprint)
-}
-
-/// `Bearer ..` or three parts with dots (amqp.md 2.1): the body decides, not the declared type.
-pub(super) fn is_bearer(text: &str) -> bool {
-    let scheme = text.split(' ').next().unwrap_or_default();
-    scheme.eq_ignore_ascii_case("bearer") || (!text.contains([' ', '=']) && text.split('.').count() == 3)
 }

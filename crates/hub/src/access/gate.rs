@@ -17,11 +17,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
 use crate::network::NetworkRules;
+use crate::secret::Vault;
 use crate::store::Store;
 use crate::tenancy::HubName;
 use crate::trust::Trust;
 
-use super::checks::{Passed, check_device_scope, check_operation, is_bearer, scope_mismatch};
+use super::bearer::{Bearers, is_bearer};
+use super::checks::{Passed, check_device_scope, check_operation, scope_mismatch};
 use super::credential::{Credential, Secretive};
 use super::operation::Operation;
 use super::policies::Policies;
@@ -51,7 +53,10 @@ pub struct Gate {
         reason = "what a chain is checked against, which is the next piece"
     )]
     pub(super) trust: Trust,
+    /// Nothing while no bearer token is taken.
+    pub(super) bearers: Option<Bearers>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
     observed: Observed,
@@ -72,6 +77,7 @@ impl Gate {
         policies: Arc<Policies>,
         trust: Trust,
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Self {
@@ -82,7 +88,9 @@ impl Gate {
             network: RwLock::default(),
             policies,
             trust,
+            bearers: None,
             store,
+            vault,
             clock,
             limits,
         }
@@ -242,6 +250,9 @@ impl Gate {
         path: &str,
         trail: &mut Trail,
     ) -> Result<Authorized<O>, Refusal> {
+        if is_bearer(token) {
+            return self.authorize_bearer(token);
+        }
         let hub = self.profile();
         let token = self.service_token(token)?;
         let name = token.policy().unwrap_or_default();
@@ -278,9 +289,6 @@ impl Gate {
             return Err(
                 Refusal::new(Reason::CredentialMissing, Subject::Peer).expecting("a shared access signature")
             );
-        }
-        if is_bearer(text) {
-            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
         }
         Token::parse(text, &self.limits)
     }
@@ -325,7 +333,7 @@ impl Gate {
     }
 
     async fn device(&self, hub: &HubName, identity: &IdentityId) -> Result<Device, Refusal> {
-        match identity::load(&*self.store, hub, &identity.device).await {
+        match identity::load(&*self.store, &self.vault, hub, &identity.device).await {
             Ok(Some((device, _))) => Ok(device),
             Ok(None) => Err(Refusal::of(identity, Reason::IdentityUnknown)),
             Err(error) => Err(Refusal::unavailable(Subject::Identity(identity.clone()), &error)),
@@ -338,7 +346,7 @@ impl Gate {
         identity: &IdentityId,
         id: &ModuleId,
     ) -> Result<Option<Module>, Refusal> {
-        let found = identity::load_module(&*self.store, hub, &identity.device, id).await;
+        let found = identity::load_module(&*self.store, &self.vault, hub, &identity.device, id).await;
         let found =
             found.map_err(|error| Refusal::unavailable(Subject::Identity(identity.clone()), &error))?;
         Ok(found.map(|(module, _)| module))
@@ -352,7 +360,7 @@ pub(super) fn authenticated(
     passed: &Passed,
 ) -> Authenticated {
     let scope = match (&passed.basis, &identity.module) {
-        (Basis::PolicyKey { .. }, _) => AuthScope::Hub,
+        (Basis::PolicyKey { .. } | Basis::Bearer, _) => AuthScope::Hub,
         (Basis::IdentityKey(_) | Basis::Certificate(_), None) => AuthScope::Device,
         (Basis::IdentityKey(_) | Basis::Certificate(_), Some(_)) => AuthScope::Module,
     };

@@ -54,7 +54,9 @@ impl Gate {
                 vec![leaf.der().to_vec()]
             }
             Authentication::CertificateAuthority => self.check_chain(identity, &leaf, others, trail)?,
-            Authentication::Sas { .. } => return Err(Refusal::of(identity, Reason::TokenExpected)),
+            Authentication::Sas { .. } | Authentication::SealedSas(_) => {
+                return Err(Refusal::of(identity, Reason::TokenExpected));
+            }
             Authentication::None => return Err(Refusal::of(identity, Reason::CredentialUnset)),
         };
         let presented = Presented { path };
@@ -104,7 +106,9 @@ impl Gate {
                     return Err(Refusal::of(identity, Reason::AuthorityWithdrawn));
                 }
             }
-            Authentication::Sas { .. } => return Err(Refusal::of(identity, Reason::TokenExpected)),
+            Authentication::Sas { .. } | Authentication::SealedSas(_) => {
+                return Err(Refusal::of(identity, Reason::TokenExpected));
+            }
             Authentication::None => return Err(Refusal::of(identity, Reason::CredentialUnset)),
         }
         self.check_revocation(identity, presented, &mut Trail::silent())

@@ -5,6 +5,7 @@
 
 use crate::identity::{DeviceId, IdentityId};
 
+use super::bearer::is_bearer;
 use super::caller::Caller;
 use super::checks::check_device_scope;
 use super::gate::Gate;
@@ -24,6 +25,9 @@ impl Gate {
         device: &DeviceId,
         path: &str,
     ) -> Result<ModuleCaller<O>, Refusal> {
+        if is_bearer(token) {
+            return self.authorize_service(token, path).map(ModuleCaller::Service);
+        }
         let parsed = self.service_token(token)?;
         if parsed.policy().is_some() {
             return self.authorize_service(token, path).map(ModuleCaller::Service);

@@ -6,7 +6,8 @@ use crate::clock::Timestamp;
 use crate::identity::IdentityId;
 use crate::limits::Limit;
 
-use super::checks::{Passed, check_device_connect, check_operation, is_bearer, parse_scope, scope_mismatch};
+use super::bearer::is_bearer;
+use super::checks::{Passed, check_device_connect, check_operation, parse_scope, scope_mismatch};
 use super::gate::{Gate, authenticated};
 use super::grant::{Grant, Holder};
 use super::operation::Operation;
@@ -22,7 +23,7 @@ impl Gate {
     /// Checks a token that is put on a connection. A disabled identity passes: its links are refused when they attach.
     pub async fn grant(&self, token: &str) -> Result<Grant, Refusal> {
         if is_bearer(token) {
-            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
+            return self.bearer_grant(token).await;
         }
         let hub = self.profile();
         let token = Token::parse(token, &self.limits)?;
@@ -113,6 +114,9 @@ impl Gate {
         grant: &Grant,
         path: &str,
     ) -> Result<Authorized<O>, Refusal> {
+        if let Holder::Principal(bearer) = &grant.holder {
+            return self.authorize_granted_bearer(bearer);
+        }
         let hub = self.profile();
         let Holder::Policy(policy) = &grant.holder else {
             let subject = grant.subject();
@@ -140,7 +144,12 @@ impl Gate {
 
     /// When links that stand on a grant must end if nothing renews it.
     pub fn grant_ends_at(&self, grant: &Grant) -> Timestamp {
-        grant.expires.plus(self.limits.time(Limit::SasExpiryGraceSecs))
+        match &grant.holder {
+            Holder::Principal(bearer) => bearer.ends_at(),
+            Holder::Identity(_) | Holder::Policy(_) => {
+                grant.expires.plus(self.limits.time(Limit::SasExpiryGraceSecs))
+            }
+        }
     }
 
     /// A token without policy: the identity is the one in its scope, in exact case, ids as they stand or decoded once more.
@@ -177,6 +186,7 @@ impl Grant {
         match &self.holder {
             Holder::Identity(identity) => Subject::Identity(identity.clone()),
             Holder::Policy(name) => Subject::Policy(name.to_string()),
+            Holder::Principal(bearer) => bearer.subject(),
         }
     }
 }

@@ -5,10 +5,12 @@
 //! A decision costs one read of the store and one or two HMACs; policies are held in memory.
 
 mod admission;
+pub mod bearer;
 mod caller;
 mod checks;
 mod credential;
 mod gate;
+mod gate_bearer;
 mod gate_certificates;
 mod gate_edge;
 mod gate_grants;
@@ -21,6 +23,7 @@ mod profile;
 pub mod proof;
 mod refusal;
 mod rights;
+pub mod roles;
 pub mod sas;
 mod scope;
 mod trail;
@@ -29,11 +32,13 @@ pub use admission::Admitted;
 pub use caller::{Caller, Provenance};
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
+pub use gate_bearer::Bearer;
 pub use grant::{Grant, Holder};
 pub use operation::{Operation, Operations};
 pub use plain::PlainUser;
 pub use policies::Policies;
-pub use policy::Policy;
+pub(crate) use policy::reseal as reseal_policy;
+pub use policy::{InvalidRotation, Policy, Rotation};
 pub use profile::{HubProfile, Rules};
 pub use proof::{
     Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, EdgeDevice, ModuleCaller,
@@ -44,6 +49,6 @@ pub mod right {
 }
 
 pub use refusal::{Reason, Refusal, Step, Subject};
-pub use rights::Rights;
+pub use rights::{InvalidRights, Rights};
 pub use scope::{Resource, Scope};
 pub use trail::{Explanation, PassedStep};

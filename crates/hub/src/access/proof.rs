@@ -21,6 +21,8 @@ use super::operation::Operation;
 /// On what ground an identity was authenticated or a caller authorised.
 #[derive(Clone)]
 pub(super) enum Basis {
+    /// A bearer token.
+    Bearer,
     /// One of the identity's own keys.
     IdentityKey(Fingerprint),
     /// One of a policy's keys.
@@ -37,6 +39,7 @@ pub(super) enum Basis {
 impl fmt::Debug for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bearer => f.write_str("a bearer token"),
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
             Self::Certificate(_) => f.write_str("a certificate"),
@@ -239,6 +242,8 @@ pub enum Actor {
     Policy(Arc<str>),
     /// An edge device, about its own modules.
     EdgeDevice(DeviceId),
+    /// Somebody with roles, by the id that the issuer gives.
+    Principal(Arc<str>),
     /// The operator of the server: its command line, its configuration, its start.
     Operator,
 }
@@ -248,6 +253,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Policy(name) => write!(f, "policy '{name}'"),
             Self::EdgeDevice(device) => write!(f, "edge device '{device}'"),
+            Self::Principal(id) => write!(f, "principal '{}'", id.escape_debug()),
             Self::Operator => f.write_str("the operator"),
         }
     }

@@ -87,6 +87,8 @@ macro_rules! reasons {
 reasons! {
     NetworkDenied "network_denied" Network "The network rules of the hub deny the address."
         "Allow the address with 'ironhub network allow', or leave it denied if it has no business here.";
+    TlsTooOld "tls_too_old" Tls "The hub demands a newer version of TLS."
+        "Update the client's TLS, or lower the setting: 'ironhub hub set min-tls-version=1.2'.";
     HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
         "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
     HostUnknown "host_unknown" Parse "The host name belongs to no hub."
@@ -99,6 +101,22 @@ reasons! {
         "Check that the client sends a token and not the key or the connection string.";
     BearerUnsupported "bearer_unsupported" Parse "The token is a bearer token, which is not configured."
         "Use a shared access signature.";
+    TokenIssuerUnknown "token_issuer_unknown" Registry "The token is of an issuer that the hub does not trust."
+        "Check the claim iss of the token, or let the hub trust the issuer.";
+    TokenIssuerUnavailable "token_issuer_unavailable" Registry "The keys of the token's issuer could not be read."
+        "See the warning in the log; check that the server reaches the issuer, or give it a key set.";
+    TokenIssuerClosed "token_issuer_closed" Registry "The issuer, or the key that signed the token, is not trusted any more."
+        "None needed: the peer may come with a token that is signed with a present key of a trusted issuer.";
+    KeyUnknown "key_unknown" Signature "The token's issuer has no key of the id and kind that the token names."
+        "Wait for the keys to be read again if they were just changed, or give the hub the present key set.";
+    BearerSignature "bearer_signature" Signature "The token was not signed with the key that it names."
+        "Get a new token from the issuer; a token that somebody changed is not taken.";
+    TokenEarly "token_early" Expiry "The token is not valid yet."
+        "Check the clocks of the issuer and of this server.";
+    AudienceForeign "audience_foreign" Scope "The token was made for another audience."
+        "Ask the issuer for a token for https://iothubs.azure.net, or add the audience to the hub's issuer.";
+    TenantForeign "tenant_foreign" Scope "The token is of another tenant."
+        "Use an account of the tenant that the hub trusts.";
     UserMismatch "user_mismatch" Parse "User name and token speak of different identities."
         "Use a token that was made for this user name.";
     IdentityUnknown "identity_unknown" Registry "The identity is not registered."
@@ -165,6 +183,8 @@ reasons! {
         "Shorten the chain, or register an intermediate CA closer to the devices.";
     CertificateRevoked "certificate_revoked" Certificate "A certificate of the chain was revoked."
         "Give the device a new certificate; lift the block if it was set by mistake.";
+    PrincipalUnassigned "principal_unassigned" Right "No role of the token's bearer grants the action."
+        "Assign a role that grants it: ironhub assignment create.";
     RightMissing "right_missing" Right "The policy lacks the right."
         "Use a policy that holds the right, or add it to this one.";
     Throttled "throttled" Quota "Too many of these operations."
@@ -184,6 +204,8 @@ pub enum Subject {
     Identity(IdentityId),
     /// The holder of a policy key, by the policy's name; escaped and cut.
     Policy(String),
+    /// The bearer of a token, by the id that its issuer gives; escaped and cut.
+    Principal(String),
     /// Nobody known.
     Peer,
 }
@@ -194,6 +216,7 @@ impl fmt::Display for Subject {
             Self::Identity(identity) if identity.module.is_some() => write!(f, "module '{identity}'"),
             Self::Identity(identity) => write!(f, "device '{identity}'"),
             Self::Policy(name) => write!(f, "policy '{name}'"),
+            Self::Principal(id) => write!(f, "principal '{id}'"),
             Self::Peer => f.write_str("the peer"),
         }
     }
@@ -210,6 +233,7 @@ pub struct Refusal {
     pub expected: String,
     /// What came; empty when the reason says it all. For [`Reason::TokenExpired`] the seconds since the expiry.
     pub found: String,
+    is_hushed: bool,
 }
 
 /// Characters of a foreign text that a refusal repeats.
@@ -223,7 +247,19 @@ impl Refusal {
             subject,
             expected: String::new(),
             found: String::new(),
+            is_hushed: false,
         }
+    }
+
+    /// One of so many that it leaves no record of its own.
+    pub fn hushed(mut self) -> Self {
+        self.is_hushed = true;
+        self
+    }
+
+    /// Whether it leaves no record: those before it in the same burst have told the operator.
+    pub const fn is_hushed(&self) -> bool {
+        self.is_hushed
     }
 
     /// Says what would have been accepted.
@@ -279,7 +315,7 @@ impl Refusal {
                     _ => Code::DeviceNotFound,
                 }
             }
-            Reason::RegistryUnavailable => Code::ServiceUnavailable,
+            Reason::RegistryUnavailable | Reason::TokenIssuerUnavailable => Code::ServiceUnavailable,
             Reason::Throttled | Reason::TooManyFailures => Code::ThrottlingException,
             Reason::TooManyGrants => Code::IotHubMaxCbsTokenExceeded,
             Reason::QuotaExceeded => Code::IotHubQuotaExceeded,
@@ -294,6 +330,7 @@ impl Refusal {
         matches!(
             self.reason,
             Reason::RegistryUnavailable
+                | Reason::TokenIssuerUnavailable
                 | Reason::Throttled
                 | Reason::TooManyFailures
                 | Reason::TooManyGrants
@@ -320,6 +357,23 @@ impl Refusal {
             code => code.meaning().to_owned(),
         };
         Error::peer(self.code(), message).with_detail(self.to_string())
+    }
+}
+
+impl Refusal {
+    /// The error for a peer that asked for something over HTTP. Whoever has no role for it is told so in Azure's words
+    /// (service-rest.md 2.2); the issuer knows who that is, so nothing is given away.
+    pub fn to_peer_on(&self, verb: &str, path: &str) -> Error {
+        match (&self.subject, self.reason) {
+            (Subject::Principal(id), Reason::PrincipalUnassigned) => {
+                let message = format!(
+                    "Principal {id} is not authorized for {verb} on {} due to no assigned permissions",
+                    echo(path)
+                );
+                Error::peer(self.code(), message).with_detail(self.to_string())
+            }
+            _ => self.to_peer(),
+        }
     }
 }
 
@@ -367,6 +421,7 @@ impl fmt::Display for Refusal {
             }
             Reason::CertificateRevoked => write!(f, "the certificate of {subject} was refused: {found}"),
             Reason::SasDisabled => write!(f, "the hub takes no shared access signature of {subject}"),
+            Reason::PrincipalUnassigned => write!(f, "no role of {subject} grants {expected}"),
             Reason::BearerUnsupported => f.write_str("a bearer token came, and none is configured"),
             Reason::UserMismatch => write!(f, "the token does not belong to the user name {expected}"),
             reason => {
@@ -385,14 +440,18 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// A character as it may stand in a log line. Quotes are harmless there, and names of certificates stand in them.
+fn escaped(char: char) -> impl Iterator<Item = char> {
+    let keeps = matches!(char, '\'' | '"');
+    let kept = keeps.then_some(char);
+    kept.into_iter()
+        .chain((!keeps).then(|| char.escape_debug()).into_iter().flatten())
+}
+
 /// Makes a foreign text safe for a log line.
 fn echo(text: &str) -> String {
     let mut chars = text.chars();
-    let mut safe: String = chars
-        .by_ref()
-        .take(ECHO_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut safe: String = chars.by_ref().take(ECHO_CHARS_MAX).flat_map(escaped).collect();
     if chars.next().is_some() {
         safe.push_str("...");
     }

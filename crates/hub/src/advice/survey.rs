@@ -147,7 +147,8 @@ impl Survey {
                     self.with_certificates += 1;
                 }
             }
-            Authentication::None => {}
+            // A survey is shown opened keys.
+            Authentication::None | Authentication::SealedSas(_) => {}
         }
     }
 

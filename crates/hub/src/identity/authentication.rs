@@ -9,6 +9,8 @@ use crate::error::Error;
 use crate::secret::SymmetricKey;
 use crate::trust::hex;
 
+use super::sealed_keys::SealedKeys;
+
 /// Hex digest of a certificate: SHA-1 (40 digits) or SHA-256 (64), the case kept as given.
 #[derive(Clone)]
 pub struct Thumbprint(String);
@@ -68,6 +70,8 @@ pub enum Authentication {
         /// Tried second.
         secondary: SymmetricKey,
     },
+    /// The same, still sealed: of an identity that was read for something else than its keys. It accepts nothing.
+    SealedSas(SealedKeys),
     /// A certificate known by its thumbprint. With neither, nothing is accepted.
     SelfSigned {
         /// Either may log in.
@@ -93,7 +97,7 @@ impl Authentication {
     /// The type's name on the wire.
     pub const fn type_name(&self) -> &'static str {
         match self {
-            Self::Sas { .. } => "sas",
+            Self::Sas { .. } | Self::SealedSas(_) => "sas",
             Self::SelfSigned { .. } => "selfSigned",
             Self::CertificateAuthority => "certificateAuthority",
             Self::None => "none",
@@ -102,7 +106,7 @@ impl Authentication {
 
     /// Whether it holds keys: secrets that the registry gives out.
     pub const fn has_keys(&self) -> bool {
-        matches!(self, Self::Sas { .. })
+        matches!(self, Self::Sas { .. } | Self::SealedSas(_))
     }
 
     /// Whether both accept exactly the same credentials.

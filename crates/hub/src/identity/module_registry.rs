@@ -13,7 +13,6 @@ use crate::limits::Limit;
 use crate::store::{Collection, Document, Expect, Range, Version, Write};
 use crate::tenancy::HubName;
 
-use super::batch::Batch;
 use super::module::{EDGE_RUNTIME, Module, ModuleDraft};
 use super::registry::{Demand, key, load_module, not_found};
 use super::{DeviceId, Etag, IdentityId, IfMatch, ModuleId, Registry, Status, stored, stored_module};
@@ -71,7 +70,7 @@ impl Registry {
         id: &ModuleId,
     ) -> Result<Module, Error> {
         self.parent(caller, device).await?;
-        let found = load_module(&*self.store, caller.hub(), device, id).await?;
+        let found = load_module(&*self.store, &self.vault, caller.hub(), device, id).await?;
         let module = found
             .map(|(module, _)| module)
             .ok_or_else(|| module_not_found(device, id))?;
@@ -117,9 +116,9 @@ impl Registry {
         let hub = caller.hub();
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let parent = self.parent(caller, device).await?;
-            let found = load_module(&*self.store, hub, device, id).await?;
+            let found = load_module(&*self.store, &self.vault, hub, device, id).await?;
             check_system(caller, id, found.is_some(), demand)?;
-            let mut batch = Batch::default();
+            let mut batch = self.batch();
             let module = match (&found, demand) {
                 (Some(_), Demand::Create) => return Err(module_exists(device, id)),
                 (None, Demand::Update(_)) => return Err(module_not_found(device, id)),
@@ -151,13 +150,13 @@ impl Registry {
         let hub = caller.hub();
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let parent = self.parent(caller, device).await?;
-            let found = load_module(&*self.store, hub, device, id).await?;
+            let found = load_module(&*self.store, &self.vault, hub, device, id).await?;
             let found = found.ok_or_else(|| module_not_found(device, id))?;
             if id.is_system() {
                 return Err(system_module(id));
             }
             if_match.check(found.0.etag)?;
-            let mut batch = Batch::default();
+            let mut batch = self.batch();
             batch.extend([written_again(parent)]);
             batch.change_module(hub, Some(found), None)?;
             if self.apply(hub, caller.caller(), batch).await? {
@@ -186,7 +185,7 @@ impl Registry {
             };
             let page = self.store.scan(&range).await?;
             for document in &page {
-                modules.push((read(device, &prefix, document)?, document.version));
+                modules.push((self.read(device, &prefix, document)?, document.version));
             }
             match page.last() {
                 Some(last) if page.len() >= PAGE => after = Some(last.key.id.to_string()),
@@ -250,6 +249,13 @@ impl Registry {
         }
         Ok(document)
     }
+
+    fn read(&self, device: &DeviceId, prefix: &str, document: &Document) -> Result<Module, Error> {
+        let id = document.key.id.strip_prefix(prefix).unwrap_or_default();
+        let id = ModuleId::parse(id)
+            .map_err(|error| Error::bug(format!("a module is stored under a bad id: {error}")))?;
+        Ok(stored_module::decode_open(device, &id, document, &self.vault)?)
+    }
 }
 
 /// Orders a module's coming or going with everything else that happens to the device.
@@ -289,13 +295,6 @@ fn check_system<O: Operation>(
         (true, _) if is_edge => Ok(()),
         (true, _) => Err(system_module(id)),
     }
-}
-
-fn read(device: &DeviceId, prefix: &str, document: &Document) -> Result<Module, Error> {
-    let id = document.key.id.strip_prefix(prefix).unwrap_or_default();
-    let id = ModuleId::parse(id)
-        .map_err(|error| Error::bug(format!("a module is stored under a bad id: {error}")))?;
-    Ok(stored_module::decode(device, &id, &document.body)?)
 }
 
 fn identity(device: &DeviceId, id: &ModuleId) -> IdentityId {

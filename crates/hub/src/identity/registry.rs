@@ -15,6 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits, UNLIMITED};
+use crate::secret::Vault;
 use crate::store::{Collection, Key, Range, Store, Version};
 use crate::tenancy::HubName;
 
@@ -30,6 +31,7 @@ use super::{Authentication, DeviceId, Etag, IfMatch, Module, ModuleId, stored, s
 pub struct Registry {
     pub(super) limits: Arc<Limits>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
@@ -52,6 +54,7 @@ impl Registry {
     /// A registry over the seams.
     pub fn new(
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
@@ -60,6 +63,7 @@ impl Registry {
         Self {
             limits,
             store,
+            vault,
             bus,
             clock,
             entropy,
@@ -117,7 +121,7 @@ impl Registry {
         proof: &Authorized<operation::ReadDevices>,
         id: &DeviceId,
     ) -> Result<Device, Error> {
-        let found = load(&*self.store, proof.hub(), id).await?;
+        let found = load(&*self.store, &self.vault, proof.hub(), id).await?;
         let device = found.map(|(device, _)| device).ok_or_else(|| not_found(id))?;
         if device.authentication.has_keys() {
             let entry = Entry::new(proof.caller(), Act::DeviceKeysRead, Subject::device(id));
@@ -171,7 +175,7 @@ impl Registry {
         let read = |document: &crate::store::Document| {
             let id = DeviceId::parse(&document.key.id)
                 .map_err(|error| Error::bug(format!("a device is stored under a bad id: {error}")))?;
-            stored::decode(&id, &document.body).map_err(Error::from)
+            stored::decode_open(&id, document, &self.vault).map_err(Error::from)
         };
         let devices: Vec<Device> = documents.iter().map(read).collect::<Result<_, Error>>()?;
         let mut with_keys = devices.iter().filter(|device| device.authentication.has_keys());
@@ -201,7 +205,7 @@ impl Registry {
         demand: &Demand,
     ) -> Result<Device, Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
-            let found = load(&*self.store, hub, id).await?;
+            let found = load(&*self.store, &self.vault, hub, id).await?;
             let device = match (&found, demand) {
                 (Some(_), Demand::Create) => {
                     return Err(Error::peer(
@@ -233,9 +237,11 @@ impl Registry {
         if_match: &IfMatch,
     ) -> Result<(), Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
-            let before = load(&*self.store, hub, id).await?.ok_or_else(|| not_found(id))?;
+            let before = load(&*self.store, &self.vault, hub, id)
+                .await?
+                .ok_or_else(|| not_found(id))?;
             if_match.check(before.0.etag)?;
-            let mut batch = Batch::default();
+            let mut batch = self.batch();
             for module in self.modules_of(hub, id).await? {
                 batch.change_module(hub, Some(module), None)?;
             }
@@ -307,7 +313,7 @@ impl Registry {
         found: Option<(Device, Version)>,
         device: &Device,
     ) -> Result<Batch, Error> {
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         let before = found.as_ref().map(|(before, _)| before);
         // A device that stays where it is can be written, and so disabled, also when its parent is gone.
         if before.map(|before| &before.placement) != Some(&device.placement) {
@@ -344,21 +350,24 @@ impl Registry {
     }
 }
 
-/// A device and the version of its document.
+/// A device with its keys, and the version of its document.
 pub(crate) async fn load(
     store: &dyn Store,
+    vault: &Vault,
     hub: &HubName,
     id: &DeviceId,
 ) -> Result<Option<(Device, Version)>, Error> {
     let Some(document) = store.get(&key(hub, id)).await? else {
         return Ok(None);
     };
-    Ok(Some((stored::decode(id, &document.body)?, document.version)))
+    let device = stored::decode_open(id, &document, vault)?;
+    Ok(Some((device, document.version)))
 }
 
-/// The module of an id and the version of its document.
+/// The module of an id with its keys, and the version of its document.
 pub(crate) async fn load_module(
     store: &dyn Store,
+    vault: &Vault,
     hub: &HubName,
     device: &DeviceId,
     id: &ModuleId,
@@ -366,7 +375,7 @@ pub(crate) async fn load_module(
     let Some(document) = store.get(&module_key(hub, device, id)).await? else {
         return Ok(None);
     };
-    let module = stored_module::decode(device, id, &document.body)?;
+    let module = stored_module::decode_open(device, id, &document, vault)?;
     Ok(Some((module, document.version)))
 }
 

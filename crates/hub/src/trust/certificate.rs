@@ -89,6 +89,7 @@ impl Certificate {
         }
         let signed = range_within(der, body.as_ref())
             .ok_or_else(|| Malformed("the signed part is not inside".to_owned()))?;
+        check_frame(der, &signed, &parsed.signature_value.data)?;
         Ok(Self {
             signed,
             version,
@@ -273,6 +274,40 @@ impl Extensions {
         }
         Ok(())
     }
+}
+
+/// What is around the signed part is signed by nobody. It must have the one form that DER allows, or whoever holds a certificate
+/// could write it in another way, with another thumbprint, past a block of the first.
+fn check_frame(der: &[u8], signed: &Range<usize>, signature: &[u8]) -> Result<(), Malformed> {
+    let malformed = || Malformed("what is around its signed part is no DER".to_owned());
+    let mut tail = header(0x03, signature.len() + 1);
+    tail.push(0);
+    tail.extend_from_slice(signature);
+    let body = der.get(signed.clone()).ok_or_else(malformed)?;
+    let front = der.get(..signed.start).ok_or_else(malformed)?;
+    let behind = der.get(signed.end..).ok_or_else(malformed)?;
+    let algorithm = behind.strip_suffix(tail.as_slice()).ok_or_else(malformed)?;
+    // The same bytes stand inside, and are signed there.
+    let is_signed = !algorithm.is_empty() && body.windows(algorithm.len()).any(|window| window == algorithm);
+    if is_signed && front == header(0x30, body.len() + behind.len()) {
+        return Ok(());
+    }
+    Err(malformed())
+}
+
+/// Tag and length in DER.
+fn header(tag: u8, length: usize) -> Vec<u8> {
+    let bytes = length.to_be_bytes();
+    let significant = bytes.iter().copied().skip_while(|byte| *byte == 0);
+    let mut digits: Vec<u8> = significant.collect();
+    let mut header = vec![tag];
+    if length >= 0x80 {
+        header.push(0x80 | u8::try_from(digits.len()).unwrap_or(u8::MAX));
+    } else if digits.is_empty() {
+        digits.push(0);
+    }
+    header.append(&mut digits);
+    header
 }
 
 /// Where a slice lies in the slice that it is a part of.

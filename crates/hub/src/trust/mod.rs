@@ -9,6 +9,8 @@
 mod authorities;
 mod certificate;
 pub(crate) mod chain;
+#[cfg(feature = "fuzzing")]
+mod fuzz;
 mod names;
 pub mod revocation;
 mod signature;
@@ -22,6 +24,8 @@ use crate::tenancy::HubName;
 pub use authorities::{Authorities, Authority, Stored, VerificationCode};
 pub(crate) use certificate::hex;
 pub use certificate::{Certificate, Malformed};
+#[cfg(feature = "fuzzing")]
+pub(crate) use fuzz::fuzz_chain;
 pub use signature::Unsupported;
 pub use upload::certificate_from_upload;
 

@@ -231,7 +231,15 @@ impl Bench {
         let limits = Arc::clone(&world.limits);
         let registry_clock = Arc::new(ManualClock::at(Timestamp::from_secs(NOW_SECS)));
         let (commands, feedback) = open(&store, &bus, &clock, &entropy, &limits);
-        let registry = registry(&store, &bus, &registry_clock, &entropy, &limits, &commands);
+        let registry = registry(
+            &world,
+            &store,
+            &bus,
+            &registry_clock,
+            &entropy,
+            &limits,
+            &commands,
+        );
         Self {
             world,
             store,
@@ -251,6 +259,7 @@ impl Bench {
         self.store.plan(&[]);
         let (commands, feedback) = open(&self.store, &self.bus, &self.clock, &self.entropy, &self.limits);
         self.registry = registry(
+            &self.world,
             &self.store,
             &self.bus,
             &self.registry_clock,
@@ -394,6 +403,7 @@ fn open(
 }
 
 fn registry(
+    world: &World,
     store: &Arc<FaultyStore>,
     bus: &Arc<MailBus>,
     clock: &Arc<ManualClock>,
@@ -404,6 +414,7 @@ fn registry(
     let companion: Arc<dyn Companion> = commands.clone();
     Registry::new(
         store.clone(),
+        world.vault.clone(),
         bus.clone(),
         clock.clone(),
         entropy.clone(),

@@ -11,12 +11,12 @@ use hub::BoxFuture;
 use hub::access::{Authorized, Gate, HubProfile, Operation, Policies, Rules, sas};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
-use hub::entropy::Entropy;
+use hub::entropy::{Entropy, SystemEntropy};
 use hub::events::Events;
 use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
-use hub::secret::SymmetricKey;
+use hub::secret::{SymmetricKey, Vault};
 use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
 use hub::trust::Trust;
@@ -252,9 +252,15 @@ impl Entropy for CountingEntropy {
     }
 }
 
+/// A vault with a master key of its own.
+pub(crate) fn vault() -> Arc<Vault> {
+    Arc::new(Vault::ephemeral(Arc::new(SystemEntropy)))
+}
+
 /// A hub with registry and gate over the stand-ins.
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) bus: Arc<RecordingBus>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) limits: Arc<Limits>,
@@ -287,9 +293,17 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(NOW_SECS)));
         let limits = Arc::new(Limits::new(Fidelity::Native));
         let entropy = Arc::new(CountingEntropy::default());
-        let writes = Policies::of_new_hub(&profile.name, &*entropy).unwrap();
+        let vault = vault();
+        let writes = Policies::of_new_hub(&profile.name, &vault, &*entropy).unwrap();
         store.apply(writes).await.unwrap();
-        let policies = Policies::open(profile.name.clone(), store.clone(), bus.clone(), limits.clone());
+        let policies = Policies::open(
+            profile.name.clone(),
+            store.clone(),
+            vault.clone(),
+            bus.clone(),
+            clock.clone(),
+            limits.clone(),
+        );
         let policies = Arc::new(policies.await.unwrap());
         let ports = Ports {
             store: store.clone(),
@@ -305,6 +319,7 @@ impl World {
             policies,
             trust.clone(),
             store.clone(),
+            vault.clone(),
             clock.clone(),
             limits.clone(),
         );
@@ -316,9 +331,17 @@ impl World {
             limits.clone(),
             Arc::new(events),
         );
-        let registry = Registry::new(store.clone(), bus.clone(), clock.clone(), entropy, limits.clone());
+        let registry = Registry::new(
+            store.clone(),
+            vault.clone(),
+            bus.clone(),
+            clock.clone(),
+            entropy,
+            limits.clone(),
+        );
         Self {
             store,
+            vault,
             bus,
             clock,
             limits,

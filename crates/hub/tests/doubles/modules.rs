@@ -71,6 +71,7 @@ impl World {
         let entropy = Arc::new(super::CountingEntropy::default());
         Registry::new(
             store,
+            self.vault.clone(),
             self.bus.clone(),
             self.clock.clone(),
             entropy,

@@ -11,5 +11,6 @@ mod bench;
 mod blocks;
 #[path = "../doubles/mod.rs"]
 mod doubles;
-#[allow(dead_code, reason = "shared with tests of lists")]
+mod lists;
+mod million;
 mod openssl;

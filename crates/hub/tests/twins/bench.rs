@@ -259,6 +259,7 @@ impl Bench {
         ));
         let registry = Registry::new(
             world.store.clone(),
+            world.vault.clone(),
             bus.clone(),
             world.clock.clone(),
             entropy,

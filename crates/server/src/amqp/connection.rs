@@ -36,7 +36,6 @@ use super::request::Request;
 use crate::app::App;
 use crate::listen::{Arrival, Stranger, Stream};
 use crate::mailbox::Mailbox;
-use crate::refusal::outcome_of;
 
 /// What one read takes at most.
 const INPUT_BYTES_MAX: usize = 64 * 1_024;
@@ -351,13 +350,19 @@ impl Connection {
             // The credentials of SASL were those of another hub.
             self.grants = Grants::default();
         }
-        if let Err(refusal) = hub.gate().admit_any(&Endpoint::ALL, self.origin.peer.ip()) {
+        if let Err(refusal) = self.admit_peer(&hub) {
             self.machine.close(now, Some(fault::of_refusal(&refusal)));
             return Err(Ending::Denied(Box::new(refusal)));
         }
         self.hub = Some(hub);
         self.machine.accept_open(now, open.hostname.clone());
         Ok(())
+    }
+
+    /// Whether the peer may use anything of the hub.
+    pub(super) fn admit_peer(&self, hub: &Hub) -> Result<(), Refusal> {
+        hub.gate().admit_any(&Endpoint::ALL, self.origin.peer.ip())?;
+        hub.admit_tls(self.stream.tls_version())
     }
 
     /// Somebody is known: the bounds of strangers no longer hold.
@@ -369,9 +374,7 @@ impl Connection {
     }
 
     pub(super) fn refused(&self, refusal: &Refusal) {
-        self.app
-            .records
-            .leave(self.origin_for(refusal), outcome_of(refusal));
+        self.app.leave_refusal(self.origin_for(refusal), refusal);
     }
 
     fn finish(&mut self, work: Work) -> Result<(), Ending> {

@@ -7,7 +7,6 @@ use amqp::performative::{Attach, Error};
 use hub::access::Refusal;
 use hub::hub::Hub;
 use hub::log::{ReadError, Record};
-use hub::network::Endpoint;
 use hub::records::{Kind, Outcome};
 
 use super::attach::{Admission, JudgeError, Node, judge};
@@ -199,9 +198,6 @@ impl Connection {
 
     /// Ends links at endpoints that the peer's address may not use any more, and the connection when it may use none.
     fn recheck_network(&mut self, hub: &Hub) -> Result<(), Ending> {
-        if hub.gate().network().is_open() {
-            return Ok(());
-        }
         let peer = self.origin.peer.ip();
         let refusals = self.nodes.iter().filter_map(|(link, node)| {
             let refusal = hub.gate().admit(node.endpoint()?, peer).err()?;
@@ -216,8 +212,8 @@ impl Connection {
         for (link, refusal) in refusals {
             self.end_link(link, fault::of_refusal(&refusal));
         }
-        match hub.gate().admit_any(&Endpoint::ALL, peer) {
-            Ok(_) => Ok(()),
+        match self.admit_peer(hub) {
+            Ok(()) => Ok(()),
             Err(refusal) => {
                 let now = self.app.clock.elapsed();
                 self.machine.close(now, Some(fault::of_refusal(&refusal)));

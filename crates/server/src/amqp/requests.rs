@@ -6,7 +6,6 @@ use amqp::connection::{Connection as Machine, Delivery, LinkId, SaslCode};
 use amqp::performative::{DeliveryState, Error};
 use hub::access::operation::ReadEvents;
 use hub::hub::Hub;
-use hub::network::Endpoint;
 use hub::records::{Kind, Outcome};
 
 use super::attach::Node;
@@ -24,9 +23,8 @@ impl Connection {
             sasl::Demand::Anonymous => self.machine.sasl_outcome(SaslCode::Ok),
             sasl::Demand::Unknown => self.machine.sasl_outcome(SaslCode::Auth),
             sasl::Demand::Plain { user, password } => {
-                let peer = self.origin.peer.ip();
                 let hub = sasl::hub_of(user, self.stream.server_name(), &self.app).and_then(|hub| {
-                    hub.gate().admit_any(&Endpoint::ALL, peer)?;
+                    self.admit_peer(&hub)?;
                     Ok(hub)
                 });
                 match hub {
@@ -41,8 +39,11 @@ impl Connection {
     }
 
     pub(super) fn check_plain(&mut self, hub: Arc<Hub>, user: String, password: String) {
+        let (app, from) = (Arc::clone(&self.app), self.origin.peer.ip());
         self.work.push(Box::pin(async move {
-            let result = hub.gate().grant_plain(&user, &password).await;
+            let claim = hub.gate().claim_of(&password);
+            let decision = hub.gate().grant_plain(&user, &password);
+            let result = app.try_login(hub.name(), &claim, from, decision).await;
             Work::Checked(Box::new(Checked {
                 request: None,
                 audience: user,
@@ -96,8 +97,11 @@ impl Connection {
         match cbs::demand(&request) {
             Ok(cbs::Demand::Put { audience, token }) => {
                 let (audience, token) = (audience.to_owned(), token.to_owned());
+                let (app, from) = (Arc::clone(&self.app), self.origin.peer.ip());
                 self.work.push(Box::pin(async move {
-                    let result = hub.gate().grant(&token).await;
+                    let claim = hub.gate().claim_of(&token);
+                    let decision = hub.gate().grant(&token);
+                    let result = app.try_login(hub.name(), &claim, from, decision).await;
                     Work::Checked(Box::new(Checked {
                         request: Some((link, request)),
                         audience,

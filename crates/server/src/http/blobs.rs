@@ -104,8 +104,11 @@ fn admit(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<(), Fault> {
     } else {
         Endpoint::Device
     };
-    let admitted = hub.gate().admit(endpoint, peer.address.ip());
-    admitted.map(|_| ()).map_err(|refusal| {
+    let admitted = hub
+        .gate()
+        .admit(endpoint, peer.address.ip())
+        .and_then(|_| hub.admit_tls(peer.tls_version));
+    admitted.map_err(|refusal| {
         let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
         app.records.leave(origin, outcome_of(&refusal));
         Fault::new(

@@ -30,7 +30,8 @@ impl Demand {
     }
 }
 
-const fn operation<O: Operation>() -> Demand {
+/// The demand of an operation.
+pub(super) const fn operation<O: Operation>() -> Demand {
     Demand::Operation(O::DEFINITION)
 }
 
@@ -60,12 +61,34 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::PatchSettings | Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
-                operation::<Management>()
-            }
+            Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => operation::<Management>(),
+            Self::Revocation(_) => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
+            Self::MasterKeyStatus | Self::RotateMasterKey => operation::<Management>(),
+            Self::PatchSettings
+            | Self::ListAuthorities
+            | Self::GetAuthority(_)
+            | Self::PutAuthority(_)
+            | Self::DeleteAuthority(_)
+            | Self::DrawAuthorityCode(_)
+            | Self::VerifyAuthority(_)
+            | Self::ListPolicies
+            | Self::CreatePolicy
+            | Self::GetPolicy(_)
+            | Self::PutPolicy(_)
+            | Self::DeletePolicy(_)
+            | Self::RotatePolicy(_) => operation::<Management>(),
+            Self::ListIssuers
+            | Self::PutIssuer(_)
+            | Self::DeleteIssuer(_)
+            | Self::ListRoles
+            | Self::PutRole(_)
+            | Self::DeleteRole(_)
+            | Self::ListAssignments
+            | Self::Assign
+            | Self::Unassign(_) => operation::<Management>(),
             Self::SendTelemetry(_)
             | Self::ReceiveCommand(_)
             | Self::SettleCommand(..)
@@ -120,6 +143,38 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/consumer-groups"),
     ("PUT", "/$ironhub/v1/consumer-groups/{name}"),
     ("DELETE", "/$ironhub/v1/consumer-groups/{name}"),
+    ("GET", "/$ironhub/v1/master-key"),
+    ("POST", "/$ironhub/v1/master-key/rotate"),
+    ("GET", "/$ironhub/v1/authorities"),
+    ("GET", "/$ironhub/v1/authorities/{name}"),
+    ("PUT", "/$ironhub/v1/authorities/{name}"),
+    ("DELETE", "/$ironhub/v1/authorities/{name}"),
+    ("POST", "/$ironhub/v1/authorities/{name}/code"),
+    ("POST", "/$ironhub/v1/authorities/{name}/verify"),
+    ("GET", "/$ironhub/v1/policies"),
+    ("POST", "/$ironhub/v1/policies"),
+    ("GET", "/$ironhub/v1/policies/{name}"),
+    ("PUT", "/$ironhub/v1/policies/{name}"),
+    ("POST", "/$ironhub/v1/policies/{name}/rotate"),
+    ("DELETE", "/$ironhub/v1/policies/{name}"),
+    ("GET", "/$ironhub/v1/issuers"),
+    ("PUT", "/$ironhub/v1/issuers/{name}"),
+    ("DELETE", "/$ironhub/v1/issuers/{name}"),
+    ("GET", "/$ironhub/v1/roles"),
+    ("PUT", "/$ironhub/v1/roles/{name}"),
+    ("DELETE", "/$ironhub/v1/roles/{name}"),
+    ("GET", "/$ironhub/v1/assignments"),
+    ("POST", "/$ironhub/v1/assignments"),
+    ("DELETE", "/$ironhub/v1/assignments/{id}"),
+    ("GET", "/$ironhub/v1/revocation/blocks"),
+    ("POST", "/$ironhub/v1/revocation/blocks"),
+    ("DELETE", "/$ironhub/v1/revocation/blocks/{id}"),
+    ("GET", "/$ironhub/v1/revocation/lists"),
+    ("PUT", "/$ironhub/v1/revocation/lists/{name}"),
+    ("PUT", "/$ironhub/v1/revocation/lists/{name}/content"),
+    ("POST", "/$ironhub/v1/revocation/lists/{name}/refresh"),
+    ("DELETE", "/$ironhub/v1/revocation/lists/{name}"),
+    ("PUT", "/$ironhub/v1/revocation/settings"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),
     ("GET", "/devices/{id}/messages/deviceBound"),

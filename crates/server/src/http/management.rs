@@ -81,11 +81,11 @@ pub(super) async fn delete_group(call: &Call, name: &str) -> Result<Reply, Error
     Ok(reply::no_content())
 }
 
-fn parse_group(name: &str) -> Result<GroupName, Error> {
+pub(super) fn parse_group(name: &str) -> Result<GroupName, Error> {
     GroupName::parse(name).map_err(|invalid| Error::argument(invalid.to_string()))
 }
 
-fn group_error(error: GroupError) -> Error {
+pub(super) fn group_error(error: GroupError) -> Error {
     match error {
         GroupError::Store(error) => error.into(),
         GroupError::Audit(error) => error,

@@ -1,8 +1,13 @@
 //! The HTTPS front end: the registry as Azure's service clients call it, telemetry and commands as devices do, uploaded files as
-//! clients of Azure Storage do, the way to a WebSocket, and Ironhub's own additions under `/$ironhub/v1`.
+//! clients of Azure Storage do, the way to a WebSocket, the hub as a resource of
+//! Azure's resource manager, and Ironhub's own additions under `/$ironhub/v1`.
 
+#[cfg(test)]
+mod access_matrix;
 mod advice;
+mod arm;
 mod audit;
+mod authorities;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;
@@ -21,17 +26,22 @@ mod explain;
 mod feedback;
 mod files;
 mod management;
+mod master_key;
 mod methods;
 mod modules;
+mod policies;
 mod registry;
 mod reply;
 mod request;
+mod revocation;
+mod roles;
 mod route;
 mod settings;
 mod spelling;
 mod twins;
 mod upgrade;
 
+pub(crate) use arm::{HUB_PATH, ROUTES as RESOURCE_ROUTES, demand_of as resource_demand};
 #[cfg(feature = "fuzzing")]
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;

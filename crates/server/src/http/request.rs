@@ -11,16 +11,18 @@ use hub::access::{
     Subject, Usage,
 };
 use hub::error::{Code, Error};
+use hub::failures::Claim;
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::network::Endpoint;
-use hub::records::Origin;
+use hub::records::{Origin, Outcome};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::refusal::{closing_outcome_of, outcome_of};
@@ -32,8 +34,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    advice, audit, blobs, commands, device, events, explain, feedback, files, management, methods, modules,
-    registry, settings, twins, upgrade,
+    advice, arm, audit, authorities, blobs, commands, device, events, explain, feedback, files, management,
+    master_key, methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -69,6 +71,74 @@ pub(super) struct Call {
     demand: Demand,
 }
 
+/// Who asks and with what, before it is said of which hub.
+pub(super) struct Caller {
+    app: Arc<App>,
+    tracking: Tracking,
+    peer: Arc<Peer>,
+    head: Parts,
+}
+
+impl Caller {
+    pub(super) fn new(app: Arc<App>, peer: Arc<Peer>, tracking: Tracking, head: Parts) -> Self {
+        Self {
+            app,
+            tracking,
+            peer,
+            head,
+        }
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The same request, of a hub whose network rules let the caller in.
+    pub(super) fn call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Error> {
+        self.try_call(hub, body, demand)
+            .map_err(|refusal| self.refuse(hub, &refusal))
+    }
+
+    fn try_call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Refusal> {
+        let admitted = hub
+            .gate()
+            .admit_any(&[Endpoint::Service], self.peer.address.ip())?;
+        Ok(Call {
+            app: Arc::clone(&self.app),
+            hub: Arc::clone(hub),
+            admitted,
+            tracking: self.tracking.clone(),
+            peer: Arc::clone(&self.peer),
+            head: self.head.clone(),
+            body,
+            demand,
+        })
+    }
+
+    fn refuse(&self, hub: &Hub, refusal: &Refusal) -> Error {
+        let origin = Origin::new(self.peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+        self.app.records.leave(origin, outcome_of(refusal));
+        refusal.to_peer()
+    }
+
+    /// The hubs in which the caller may do the operation `O`: at least one, or a refusal that leaves a record.
+    pub(super) fn hubs_with<O: Operation>(&self) -> Result<Vec<Arc<Hub>>, Error> {
+        let mut allowed = Vec::new();
+        let mut first_refusal = None;
+        for hub in self.app.hubs.all() {
+            let call = self.try_call(&hub, None, Demand::Operation(O::DEFINITION));
+            match call.and_then(|call| call.try_authorize::<O>()) {
+                Ok(_) => allowed.push(hub),
+                Err(refusal) => first_refusal = first_refusal.or(Some((hub, refusal))),
+            }
+        }
+        match first_refusal {
+            Some((hub, refusal)) if allowed.is_empty() => Err(self.refuse(&hub, &refusal)),
+            _ => Ok(allowed),
+        }
+    }
+}
+
 /// Answers a request; never fails.
 pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<Peer>) -> Reply {
     let mut random = [0; 16];
@@ -80,6 +150,7 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
     let is_head = request.method() == Method::HEAD;
     let answered = match WebSocketEndpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None if arm::is_address(request.uri().path()) => Ok(arm::answer(request, app, peer, &tracking).await),
         None => dispatch(request, app, peer, &tracking).await,
     };
     let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
@@ -111,6 +182,7 @@ async fn dispatch(
     let admitted = hub
         .gate()
         .admit_any(route.endpoints(), peer.address.ip())
+        .and_then(|admitted| hub.admit_tls(peer.tls_version).map(|()| admitted))
         .map_err(|refusal| {
             let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
             app.records.leave(origin, outcome_of(&refusal));
@@ -126,6 +198,7 @@ async fn dispatch(
         body: Some(body),
         demand: route.demand(),
     };
+    call.hub.gate().prepare(call.token()).await;
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
         Route::GetDevice(id) => registry::get(&call, &id).await,
@@ -158,9 +231,33 @@ async fn dispatch(
         Route::GetSettings => settings::get(&call),
         Route::PatchSettings => settings::patch(call).await,
         Route::Status => management::status(&call).await,
+        Route::MasterKeyStatus => master_key::status(&call).await,
+        Route::RotateMasterKey => master_key::rotate(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::ListAuthorities => authorities::list(&call),
+        Route::GetAuthority(name) => authorities::get(&call, &name),
+        Route::PutAuthority(name) => authorities::put(call, &name).await,
+        Route::DeleteAuthority(name) => authorities::delete(&call, &name).await,
+        Route::DrawAuthorityCode(name) => authorities::code(&call, &name).await,
+        Route::VerifyAuthority(name) => authorities::verify(call, &name).await,
+        Route::ListPolicies => policies::list(&call),
+        Route::CreatePolicy => policies::create(call).await,
+        Route::GetPolicy(name) => policies::get(&call, &name).await,
+        Route::PutPolicy(name) => policies::put(call, &name).await,
+        Route::DeletePolicy(name) => policies::delete(&call, &name).await,
+        Route::RotatePolicy(name) => policies::rotate(call, &name).await,
+        Route::ListIssuers => roles::list_issuers(&call),
+        Route::PutIssuer(name) => roles::put_issuer(call, &name).await,
+        Route::DeleteIssuer(name) => roles::delete_issuer(&call, &name).await,
+        Route::ListRoles => roles::list_roles(&call),
+        Route::PutRole(name) => roles::put_role(call, &name).await,
+        Route::DeleteRole(name) => roles::delete_role(&call, &name).await,
+        Route::ListAssignments => roles::list_assignments(&call),
+        Route::Assign => roles::assign(call).await,
+        Route::Unassign(id) => roles::unassign(&call, &id).await,
+        Route::Revocation(route) => revocation::answer(call, &route).await,
         Route::Events => events::records(&call),
         Route::Advice => advice::advice(&call).await,
         Route::Audit => audit::page(&call).await,
@@ -185,6 +282,27 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
     })
 }
 
+/// Whether a path is for those who manage hubs.
+fn is_management(path: &str) -> bool {
+    arm::is_address(path) || path.starts_with("/$ironhub/")
+}
+
+/// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.
+fn signature_of_bearer(text: &str) -> &str {
+    const SIGNATURE: &str = "SharedAccessSignature ";
+    match text.split_once(' ') {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("bearer")
+                && rest
+                    .get(..SIGNATURE.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(SIGNATURE)) =>
+        {
+            rest
+        }
+        _ => text,
+    }
+}
+
 fn check_api_version(head: &Parts) -> Result<(), Error> {
     match query_parameter(head.uri.query(), "api-version") {
         Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
@@ -196,7 +314,15 @@ impl Call {
     /// Demands that the caller may do the operation `O`. Refusals leave a record, the peer learns only that it is not authorised.
     pub(super) fn authorize<O: Operation>(&self) -> Result<Authorized<O>, Error> {
         self.check_demand::<O>()?;
-        self.try_authorize().map_err(|refusal| self.refuse(&refusal))
+        let (failures, hub, from) = (&self.app.failures, self.hub.name(), self.peer_address());
+        let claim = self.hub.gate().claim_of(self.token());
+        let decision = failures.check(hub, &claim, from).and_then(|()| {
+            self.try_authorize()
+                .map_err(|refusal| failures.note(hub, &claim, from, refusal))
+        });
+        let proof = decision.map_err(|refusal| self.refuse(&refusal))?;
+        failures.vouch(hub, &claim, from);
+        Ok(proof)
     }
 
     /// Demands that the caller may do the operation `O`, or is the edge device whose modules are asked for.
@@ -206,7 +332,13 @@ impl Call {
     ) -> Result<ModuleCaller<O>, Error> {
         self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        let decision = gate.authorize_modules(self.token(), device, &self.path()).await;
+        let claim = gate.claim_of(self.token());
+        let path = self.path();
+        let decision = gate.authorize_modules(self.token(), device, &path);
+        let decision = self
+            .app
+            .try_login(self.hub.name(), &claim, self.peer_address(), decision)
+            .await;
         let caller = decision.map_err(|refusal| self.refuse(&refusal))?;
         let endpoint = match &caller {
             ModuleCaller::Service(_) => Endpoint::Service,
@@ -226,8 +358,11 @@ impl Call {
     ) -> Result<Authenticated, Error> {
         let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
         let gate = self.hub.gate();
-        let decision = gate
-            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+        let claim = Claim::Identity(identity.clone());
+        let decision = gate.authenticate_device(identity, &credential, Usage::Request(endpoint));
+        let decision = self
+            .app
+            .try_login(self.hub.name(), &claim, self.peer_address(), decision)
             .await;
         match decision {
             Ok(proof) => {
@@ -241,7 +376,7 @@ impl Call {
                     Some(identity.device.as_str()),
                     module,
                 );
-                self.app.records.leave(origin, outcome_of(&refusal));
+                self.app.leave_refusal(origin, &refusal);
                 Err(refusal.to_peer())
             }
         }
@@ -310,8 +445,14 @@ impl Call {
         })
     }
 
+    /// Clients of the management plane put `Bearer` before whatever their credential returns, a shared access signature too.
     fn token(&self) -> &str {
-        self.header(&AUTHORIZATION).unwrap_or_default()
+        let text = self.header(&AUTHORIZATION).unwrap_or_default();
+        if is_management(self.head.uri.path()) {
+            signature_of_bearer(text)
+        } else {
+            text
+        }
     }
 
     /// The path as tokens name it: percent-decoded once, without the first slash.
@@ -324,13 +465,22 @@ impl Call {
     fn refuse(&self, refusal: &Refusal) -> Error {
         let (device, module) = match &refusal.subject {
             Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
-            Subject::Policy(_) | Subject::Peer => (None, None),
+            Subject::Policy(_) | Subject::Principal(_) | Subject::Peer => (None, None),
         };
         let hub = Some(self.hub.name().clone());
         let origin =
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
-        self.app.records.leave(origin, outcome_of(refusal));
-        refusal.to_peer()
+        self.app.leave_refusal(origin, refusal);
+        refusal.to_peer_on(self.head.method.as_str(), self.head.uri.path())
+    }
+
+    /// Leaves a record of a request of a device that was refused for another reason than its credential.
+    pub(super) fn leave(&self, identity: &IdentityId, outcome: Outcome) {
+        let hub = Some(self.hub.name().clone());
+        let module = identity.module.as_ref().map(ModuleId::as_str);
+        let origin =
+            Origin::new(self.peer.address, "https").claiming(hub, Some(identity.device.as_str()), module);
+        self.app.records.leave(origin, outcome);
     }
 
     /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.
@@ -380,6 +530,18 @@ impl Call {
     /// Reads the body of a registry request. Only called for a peer that is authorised.
     pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
         self.body_within(Limit::RegistryBodyBytesMax).await
+    }
+
+    /// Reads a body of JSON that may hold keys: what is wrong with it is told without repeating any of it.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let bytes = self.body().await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::peer(
+                Code::DeserializationError,
+                format!("The body is not the JSON that the operation expects: line {line}, column {column}"),
+            )
+        })
     }
 
     /// Reads a body of at most a limit's bytes. Only called for a peer that is authorised.

@@ -41,7 +41,8 @@ pub(super) async fn patch(mut call: Call) -> Result<Reply, Error> {
     settings_reply(&current)
 }
 
-fn check_caller(call: &Call, changed: &Settings) -> Result<(), Error> {
+/// Refuses rules that would shut out whoever asks for them.
+pub(super) fn check_caller(call: &Call, changed: &Settings) -> Result<(), Error> {
     let address = call.peer_address().to_canonical();
     if changed.network.decide(Endpoint::Service, address).action == Action::Allow {
         return Ok(());

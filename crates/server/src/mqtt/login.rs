@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hub::access::{Authenticated, Credential, Reason, Refusal, Subject, Usage};
 use hub::bus::{Address, Moment};
+use hub::failures::Claim;
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::{Limit, Limits};
@@ -51,17 +52,24 @@ pub(super) struct Guest {
 struct TurnedAway {
     code: Option<ConnectCode>,
     outcome: Outcome,
+    // One of too many to be told.
+    is_hushed: bool,
 }
 
 impl TurnedAway {
     fn silently(outcome: Outcome) -> Box<Self> {
-        Box::new(Self { code: None, outcome })
+        Box::new(Self {
+            code: None,
+            outcome,
+            is_hushed: false,
+        })
     }
 
     fn with(code: ConnectCode, outcome: Outcome) -> Box<Self> {
         Box::new(Self {
             code: Some(code),
             outcome,
+            is_hushed: false,
         })
     }
 
@@ -74,7 +82,9 @@ impl TurnedAway {
         } else {
             ConnectCode::NotAuthorized
         };
-        Self::with(code, outcome_of(refusal))
+        let mut turned_away = Self::with(code, outcome_of(refusal));
+        turned_away.is_hushed = refusal.is_hushed();
+        turned_away
     }
 }
 
@@ -98,7 +108,9 @@ pub(super) async fn login(arrival: Arrival, app: &App) -> Option<(Guest, Drainin
         },
         () = stranger.evicted() => TurnedAway::silently(evicted()),
     };
-    app.records.leave(origin, turned_away.outcome);
+    if !turned_away.is_hushed {
+        app.records.leave(origin, turned_away.outcome);
+    }
     if let Some(code) = turned_away.code {
         let answer = [0x20, 2, 0, code as u8];
         // The peer may be gone; it has been refused either way.
@@ -169,9 +181,11 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         model_id,
         has_api_version,
     } = identify(&connect, stream.server_name(), origin, app)?;
+    let from = origin.peer.ip();
     let admitted = hub
         .gate()
-        .admit(Endpoint::Device, origin.peer.ip())
+        .admit(Endpoint::Device, from)
+        .and_then(|admitted| hub.admit_tls(stream.tls_version()).map(|()| admitted))
         .map_err(|refusal| TurnedAway::refused(&refusal.by(Subject::Identity(identity.clone()))))?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
@@ -181,10 +195,11 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         identity,
     };
     let proven = app.bus.moment(&address);
+    let claim = Claim::Identity(address.identity.clone());
     let decision = hub
         .gate()
-        .authenticate_device(&address.identity, &credential, Usage::Connection)
-        .await;
+        .authenticate_device(&address.identity, &credential, Usage::Connection);
+    let decision = app.try_login(hub.name(), &claim, from, decision).await;
     let proof = decision
         .map_err(|refusal| TurnedAway::refused(&refusal))?
         .admitted(admitted);

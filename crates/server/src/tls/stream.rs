@@ -123,6 +123,11 @@ impl TlsStream {
         self.server_name.as_deref()
     }
 
+    /// The version that was agreed upon.
+    pub(crate) fn version(&self) -> Option<ProtocolVersion> {
+        self.tls.protocol_version()
+    }
+
     /// The certificates of the client, leaf first, whose key it proved to hold. Their trust is not decided here.
     pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()

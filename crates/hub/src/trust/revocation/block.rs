@@ -197,7 +197,7 @@ impl Block {
 }
 
 /// The block list in memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Blocks {
     pub(super) by_target: HashMap<Target, Arc<Block>>,
     /// How many there are of each kind: nothing is hashed for a kind of which there are none.
@@ -226,6 +226,11 @@ impl Blocks {
 
     pub(super) fn len(&self) -> usize {
         self.by_target.len()
+    }
+
+    /// How many there are once this one is blocked, too.
+    pub(super) fn count_with(&self, target: &Target) -> usize {
+        self.len() + usize::from(!self.by_target.contains_key(target))
     }
 
     /// Whether a certificate of a path is blocked.

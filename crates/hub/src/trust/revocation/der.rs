@@ -11,7 +11,6 @@ pub(super) mod tag {
     pub(in super::super) const INTEGER: u8 = 0x02;
     pub(in super::super) const BIT_STRING: u8 = 0x03;
     pub(in super::super) const OCTET_STRING: u8 = 0x04;
-    pub(in super::super) const NULL: u8 = 0x05;
     pub(in super::super) const OBJECT_IDENTIFIER: u8 = 0x06;
     pub(in super::super) const ENUMERATED: u8 = 0x0a;
     pub(in super::super) const UTC_TIME: u8 = 0x17;

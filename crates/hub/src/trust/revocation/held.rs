@@ -7,12 +7,13 @@ use crate::clock::Timestamp;
 
 use super::block::Blocks;
 use super::certificate::Certificate;
+use super::definition::Definition;
 use super::list::RevocationList;
 use super::name::{hex, shown};
 use super::revoked::{Cause, Missing, Revoked, Since};
 
-/// Everything that a check looks at. Replaced as a whole.
-#[derive(Debug, Clone, Default)]
+/// Everything that a check looks at.
+#[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) blocks: Blocks,
     pub(super) lists: Lists,
@@ -21,7 +22,7 @@ pub(super) struct Held {
 }
 
 /// The lists of a hub, by the name of their issuer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Lists {
     by_issuer: HashMap<Arc<[u8]>, Vec<Arc<Listed>>>,
 }
@@ -29,35 +30,33 @@ pub(super) struct Lists {
 /// A list as a check sees it.
 #[derive(Debug)]
 pub(super) struct Listed {
-    pub(super) name: Arc<str>,
+    pub(super) definition: Arc<Definition>,
     /// The issuer's name, DER.
     pub(super) issuer: Arc<[u8]>,
     /// The same for people.
     pub(super) issuer_shown: Arc<str>,
     /// The issuer's key (`SubjectPublicKeyInfo`).
     pub(super) key: Arc<[u8]>,
-    /// Whether certificates of this issuer are refused while the list is not current.
-    pub(super) is_required: bool,
     /// None was loaded yet.
     pub(super) list: Option<Arc<RevocationList>>,
 }
 
 impl Lists {
     pub(super) fn insert(&mut self, listed: Listed) {
-        self.remove(&listed.name);
+        self.remove(listed.definition.name.as_str());
         let of_issuer = self.by_issuer.entry(Arc::clone(&listed.issuer)).or_default();
         of_issuer.push(Arc::new(listed));
     }
 
     pub(super) fn remove(&mut self, name: &str) {
         for of_issuer in self.by_issuer.values_mut() {
-            of_issuer.retain(|listed| *listed.name != *name);
+            of_issuer.retain(|listed| listed.definition.name.as_str() != name);
         }
         self.by_issuer.retain(|_, of_issuer| !of_issuer.is_empty());
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Listed>> {
-        self.all().find(|listed| *listed.name == *name)
+        self.all().find(|listed| listed.definition.name.as_str() == name)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Listed>> {
@@ -120,7 +119,7 @@ impl Held {
     ) -> Result<Listing<'l>, Cause> {
         let mut listing = Listing::default();
         for listed in self.lists.of(certificate, issuer) {
-            listing.is_required |= listed.is_required;
+            listing.is_required |= listed.definition.is_required;
             let Some(list) = &listed.list else {
                 listing.unloaded = Some(listed);
                 continue;
@@ -128,7 +127,7 @@ impl Held {
             // A list that is over still counts for what it lists.
             if let Some(entry) = list.find(certificate.serial) {
                 return Err(Cause::Listed {
-                    list: Arc::clone(&listed.name),
+                    list: listed.definition.name.shared(),
                     issuer: Arc::clone(&listed.issuer_shown),
                     since: Since {
                         since: entry.since,
@@ -161,9 +160,9 @@ impl Listing<'_> {
     /// an issuer may be spread over several lists.
     fn demand(&self, certificate: &Certificate<'_>) -> Result<(), Cause> {
         let missing = match (self.unloaded, self.expired) {
-            (Some(listed), _) => Missing::List(Arc::clone(&listed.name)),
+            (Some(listed), _) => Missing::List(listed.definition.name.shared()),
             (None, Some((listed, since))) => Missing::Expired {
-                list: Arc::clone(&listed.name),
+                list: listed.definition.name.shared(),
                 since,
             },
             (None, None) if self.is_covered => return Ok(()),

@@ -219,11 +219,6 @@ impl RevocationList {
     }
 }
 
-/// Who issued a list in DER: its name with tag and length.
-pub(super) fn issuer_of(der: &[u8]) -> Result<&[u8], ListError> {
-    Ok(Parts::split(der)?.issuer)
-}
-
 /// A list taken apart, its entries not read yet.
 struct Parts<'a> {
     issuer: &'a [u8],

@@ -43,8 +43,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// The DER of a certificate that came as PEM, or as DER or PEM in base64.
-pub(super) fn certificate(text: &str) -> Option<Vec<u8>> {
+/// The DER of a certificate that came as PEM, or as DER or PEM in base64. Whether it is one is not looked at.
+pub fn certificate(text: &str) -> Option<Vec<u8>> {
     if let Some(der) = to_der(text.as_bytes(), "CERTIFICATE") {
         return Some(der.into_owned());
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Timestamp;
 
@@ -35,18 +36,6 @@ pub enum Cause {
         /// Since when and why.
         since: Since,
     },
-    /// A responder says so.
-    Answered {
-        /// The responder's URL.
-        responder: Arc<str>,
-        /// Since when and why.
-        since: Since,
-    },
-    /// The responder does not know the certificate.
-    Disowned {
-        /// The responder's URL.
-        responder: Arc<str>,
-    },
     /// The hub demands to know the status of certificates, and of this one it does not.
     Unknown {
         /// Who could say so.
@@ -70,7 +59,7 @@ pub struct Since {
 /// Why the status of a certificate is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// The hub has no list of the issuer, and no answer of a responder.
+    /// The hub has no list of the issuer that speaks of the certificate.
     Nothing,
     /// The list of this name was never loaded.
     List(Arc<str>),
@@ -81,8 +70,30 @@ pub enum Missing {
         /// Since when.
         since: Timestamp,
     },
-    /// No responder has answered; the text says what went wrong last.
-    Answer(Arc<str>),
+}
+
+/// Labels of the causes, in the order of their counts.
+const LABELS: [&str; 5] = ["block", "authority_block", "list", "unknown", "unreadable"];
+
+/// Counts of refused paths.
+#[derive(Debug, Default)]
+pub(super) struct Refusals([AtomicU64; LABELS.len()]);
+
+impl Refusals {
+    pub(super) fn count(&self, cause: &Cause) {
+        let found = LABELS
+            .iter()
+            .zip(&self.0)
+            .find(|(label, _)| **label == cause.label());
+        if let Some((_, count)) = found {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = LABELS.iter().zip(&self.0);
+        counts.map(|(label, count)| (*label, count.load(Ordering::Relaxed)))
+    }
 }
 
 impl Cause {
@@ -92,13 +103,12 @@ impl Cause {
             Self::Blocked(..) => "block",
             Self::AuthorityBlocked(..) => "authority_block",
             Self::Listed { .. } => "list",
-            Self::Answered { .. } | Self::Disowned { .. } => "ocsp",
             Self::Unknown { .. } => "unknown",
             Self::Unreadable => "unreadable",
         }
     }
 
-    /// Whether this may pass without a change by anybody: a list or an answer is only missing for now.
+    /// Whether this may pass without a change by anybody: a list is only missing for now.
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Unknown { .. })
     }
@@ -123,12 +133,6 @@ impl fmt::Display for Cause {
             Self::Listed { list, issuer, since } => {
                 write!(f, "is on the revocation list '{list}' of {issuer} {since}")
             }
-            Self::Answered { responder, since } => {
-                write!(f, "is revoked {since}, says the OCSP responder {responder}")
-            }
-            Self::Disowned { responder } => {
-                write!(f, "is unknown to the OCSP responder {responder} of its issuer")
-            }
             Self::Unknown { issuer, missing } => {
                 write!(
                     f,
@@ -148,7 +152,6 @@ impl fmt::Display for Missing {
             Self::Expired { list, since } => {
                 write!(f, "the revocation list '{list}' expired at {since}; refresh it")
             }
-            Self::Answer(reason) => write!(f, "no OCSP responder answered: {reason}"),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The revocation of one hub: what is known, and who changes it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation::Management};
 use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
 use crate::clock::{Clock, Timestamp};
@@ -16,9 +17,13 @@ use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Write};
 use crate::tenancy::HubName;
 
 use super::block::{Block, Blocks, NOTE_CHARS_MAX, Target};
+use super::definition::ListName;
+use super::files::ListFiles;
 use super::held::Held;
 use super::reason::Reason;
-use super::revoked::Revoked;
+use super::refresh::Progress;
+use super::revoked::{Refusals, Revoked};
+use super::settings;
 
 /// Documents that are read at once when a hub is opened.
 const PAGE: usize = 1_000;
@@ -45,9 +50,16 @@ pub struct Ports {
 pub struct Revocation {
     pub(super) hub: HubName,
     pub(super) ports: Ports,
-    pub(super) held: RwLock<Arc<Held>>,
-    pub(super) writer: tokio::sync::Mutex<()>,
-    refusals: AtomicU64,
+    held: RwLock<Held>,
+    /// Set once, when the server has opened its folders.
+    pub(super) files: OnceLock<Arc<dyn ListFiles>>,
+    pub(super) progress: Mutex<HashMap<ListName, Progress>>,
+    block_writer: tokio::sync::Mutex<()>,
+    /// Apart from that of blocks: a large list takes its time, a block must not wait for it.
+    pub(super) list_writer: tokio::sync::Mutex<()>,
+    pub(super) loads: AtomicU64,
+    pub(super) failed_loads: AtomicU64,
+    refusals: Refusals,
 }
 
 impl Revocation {
@@ -55,14 +67,20 @@ impl Revocation {
     pub async fn open(hub: HubName, ports: Ports) -> Result<Self, Error> {
         let held = Held {
             blocks: read_blocks(&*ports.store, &hub).await?,
+            requires_status: settings::read(&*ports.store, &hub).await?,
             ..Held::default()
         };
         Ok(Self {
             hub,
             ports,
-            held: RwLock::new(Arc::new(held)),
-            writer: tokio::sync::Mutex::new(()),
-            refusals: AtomicU64::new(0),
+            held: RwLock::new(held),
+            files: OnceLock::new(),
+            progress: Mutex::default(),
+            block_writer: tokio::sync::Mutex::new(()),
+            list_writer: tokio::sync::Mutex::new(()),
+            loads: AtomicU64::new(0),
+            failed_loads: AtomicU64::new(0),
+            refusals: Refusals::default(),
         })
     }
 
@@ -72,14 +90,21 @@ impl Revocation {
     /// # Errors
     /// Which certificate is revoked, by what, since when and why; or whose status is not known where the hub demands to know it.
     pub fn check(&self, path: &[&[u8]], now: Timestamp) -> Result<(), Revoked> {
-        self.held().check(path, now).inspect_err(|_| {
-            self.refusals.fetch_add(1, Ordering::Relaxed);
-        })
+        let checked = self.held().check(path, now);
+        checked.inspect_err(|revoked| self.refusals.count(&revoked.cause))
     }
 
-    /// How many paths were refused since the start.
-    pub fn refusals(&self) -> u64 {
-        self.refusals.load(Ordering::Relaxed)
+    /// How many paths were refused since the start, by the label of the cause.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.refusals.counts()
+    }
+
+    /// How many lists were loaded, and how many could not be, since the start.
+    pub fn loads(&self) -> (u64, u64) {
+        (
+            self.loads.load(Ordering::Relaxed),
+            self.failed_loads.load(Ordering::Relaxed),
+        )
     }
 
     /// Blocks a certificate or a CA; an entry that is there already is replaced. `name` says who it is.
@@ -88,7 +113,7 @@ impl Revocation {
     /// The note is too long, or the hub blocks as much as it may.
     pub async fn block(
         &self,
-        proof: &Authorized<right::Management>,
+        proof: &Authorized<Management>,
         target: Target,
         name: &str,
         (reason, note): (Reason, &str),
@@ -108,15 +133,11 @@ impl Revocation {
             note: note.to_owned(),
             by: proof.actor().to_string(),
         };
-        let _writer = self.writer.lock().await;
-        let held = self.held();
-        let is_new = !held.blocks.by_target.contains_key(&block.target);
+        let _writer = self.block_writer.lock().await;
+        let count = self.held().blocks.count_with(&block.target);
         self.ports
             .limits
-            .check_len(
-                Limit::RevocationBlocksMax,
-                held.blocks.len() + usize::from(is_new),
-            )
+            .check_len(Limit::RevocationBlocksMax, count)
             .map_err(|exceeded| Error::peer(Code::GenericConflict, exceeded.to_string()))?;
         let write = Write::Put {
             key: self.key(&block.target.id()),
@@ -127,9 +148,7 @@ impl Revocation {
         let entry = Entry::new(proof.caller(), Act::RevocationAdd, subject);
         let entry = entry.saying(&block.name).saying(block.reason.to_string());
         self.apply(write, entry).await?;
-        let mut changed = Held::clone(&held);
-        let block = changed.blocks.insert(block);
-        self.install(changed);
+        let block = self.change(|held| held.blocks.insert(block));
         tracing::info!(hub = %self.hub, entry = block.target.id(), name = %block.name, reason = %block.reason, by = block.by, "blocked");
         Ok(block)
     }
@@ -138,11 +157,10 @@ impl Revocation {
     ///
     /// # Errors
     /// `GenericNotFound` when there is no such entry.
-    pub async fn unblock(&self, proof: &Authorized<right::Management>, target: &Target) -> Result<(), Error> {
+    pub async fn unblock(&self, proof: &Authorized<Management>, target: &Target) -> Result<(), Error> {
         self.check_hub(proof)?;
-        let _writer = self.writer.lock().await;
-        let mut changed = Held::clone(&self.held());
-        if !changed.blocks.remove(target) {
+        let _writer = self.block_writer.lock().await;
+        if !self.held().blocks.by_target.contains_key(target) {
             return Err(Error::peer(
                 Code::GenericNotFound,
                 "The block list has no such entry",
@@ -155,13 +173,13 @@ impl Revocation {
         let subject = Subject::new("revocation", &target.id());
         let entry = Entry::new(proof.caller(), Act::RevocationRemove, subject);
         self.apply(write, entry).await?;
-        self.install(changed);
+        self.change(|held| held.blocks.remove(target));
         tracing::info!(hub = %self.hub, entry = target.id(), by = %proof.actor(), "no longer blocked");
         Ok(())
     }
 
     /// The entries of the block list, the latest first.
-    pub fn blocks(&self, _proof: &Authorized<right::Management>) -> Vec<Arc<Block>> {
+    pub fn blocks(&self, _proof: &Authorized<Management>) -> Vec<Arc<Block>> {
         let mut blocks: Vec<_> = self.held().blocks.by_target.values().cloned().collect();
         blocks.sort_by_key(|block| (std::cmp::Reverse(block.since), block.target.id()));
         blocks
@@ -172,17 +190,18 @@ impl Revocation {
         self.held().blocks.len()
     }
 
-    pub(super) fn held(&self) -> Arc<Held> {
-        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a change in force, and has every open connection ask again. The caller holds the writer's lock.
-    pub(super) fn install(&self, changed: Held) {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
+    /// Puts a change in force, and has every open connection ask again.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+        let changed = change(&mut self.held.write().unwrap_or_else(PoisonError::into_inner));
         self.ports.bus.broadcast(&self.hub, Mail::Recheck);
+        changed
     }
 
-    pub(super) fn check_hub(&self, proof: &Authorized<right::Management>) -> Result<(), Error> {
+    pub(super) fn check_hub(&self, proof: &Authorized<Management>) -> Result<(), Error> {
         if *proof.hub() == self.hub {
             return Ok(());
         }

@@ -54,22 +54,7 @@ impl Bench {
 
     /// A connection that has said its open and no more.
     pub(super) async fn stranger(&self, frame_bytes: u32) -> Client {
-        let (near, far) = tokio::io::duplex(1 << 20);
-        let arrival = Arrival {
-            stream: Stream::Memory(far),
-            protocol: "amqp",
-            peer: "192.0.2.1:7".parse().unwrap(),
-            stranger: self.app.strangers.admit(),
-            deadline: Instant::now() + Duration::from_secs(10),
-            draining: self.drain.tracker().draining(),
-        };
-        tokio::spawn(serve(arrival, Arc::clone(&self.app)));
-        let mut client = Client {
-            stream: near,
-            input: Vec::new(),
-            said: VecDeque::new(),
-            next_delivery: 0,
-        };
+        let mut client = self.silent();
         client.stream.write_all(&AMQP_HEADER).await.unwrap();
         client
             .say(
@@ -82,6 +67,26 @@ impl Bench {
             )
             .await;
         client
+    }
+
+    /// A connection on which nothing was said.
+    pub(super) fn silent(&self) -> Client {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let arrival = Arrival {
+            stream: Stream::Memory(far),
+            protocol: "amqp",
+            peer: "192.0.2.1:7".parse().unwrap(),
+            stranger: self.app.strangers.admit(),
+            deadline: Instant::now() + Duration::from_secs(10),
+            draining: self.drain.tracker().draining(),
+        };
+        tokio::spawn(serve(arrival, Arc::clone(&self.app)));
+        Client {
+            stream: near,
+            input: Vec::new(),
+            said: VecDeque::new(),
+            next_delivery: 0,
+        }
     }
 
     pub(super) async fn connect_until(&self, devices: &[&str], secs: i64, frame_bytes: u32) -> Client {
@@ -148,10 +153,15 @@ impl Client {
         self.say_with(channel, performative, &[]).await;
     }
 
-    async fn say_with(&mut self, channel: u16, performative: &Performative, payload: &[u8]) {
+    pub(super) async fn say_with(&mut self, channel: u16, performative: &Performative, payload: &[u8]) {
         let mut bytes = Vec::new();
         write_frame(&mut bytes, channel, performative, payload);
         self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    /// Bytes as they are.
+    pub(super) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
     }
 
     pub(super) async fn begin(&mut self, channel: u16) {
@@ -334,6 +344,11 @@ impl Client {
 
     /// Puts a token for an audience; gives the status.
     pub(super) async fn put(&mut self, audience: &str, token: &str) -> i64 {
+        self.put_without(audience, token, "").await
+    }
+
+    /// The same in a request that lacks a property.
+    pub(super) async fn put_without(&mut self, audience: &str, token: &str, left_out: &str) -> i64 {
         let mut message = Vec::new();
         Properties {
             message_id: Some(Value::Ulong(1)),
@@ -346,6 +361,9 @@ impl Client {
                 ("type", "servicebus.windows.net:sastoken"),
                 ("name", audience),
             ] {
+                if name == left_out {
+                    continue;
+                }
                 entries.pair(|out| encode::string(out, name), |out| encode::string(out, value));
             }
         });
@@ -394,6 +412,18 @@ impl Client {
         }
     }
 
+    /// Messages with these ids were sent in another way.
+    pub(super) fn skip_deliveries(&mut self, count: u32) {
+        self.next_delivery += count;
+    }
+
+    /// Everything until the server closes.
+    pub(super) async fn bytes_to_the_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
     /// Lines for what comes within a second.
     pub(super) async fn all(&mut self) -> Vec<String> {
         let mut all = Vec::new();
@@ -439,7 +469,7 @@ impl Client {
     }
 }
 
-fn transfer(handle: u32) -> Transfer {
+pub(super) fn transfer(handle: u32) -> Transfer {
     Transfer {
         handle,
         delivery_id: None,

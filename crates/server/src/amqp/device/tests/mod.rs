@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod hostile;
 mod lives;
 mod methods;
 mod network;
