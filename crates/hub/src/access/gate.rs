@@ -105,6 +105,11 @@ impl Gate {
             .clone()
     }
 
+    /// The time by which it decides.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The hub's policies.
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies

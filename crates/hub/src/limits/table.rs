@@ -251,6 +251,12 @@ limits! {
     RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
         "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
 
+    // Audit trail.
+    AuditEntriesMax "audit_entries_max" Count 1_000_000, None,
+        "Entries of the audit trail of a hub; the oldest ones go, a thousand at a time.";
+    AuditAgeSecsMax "audit_age_secs_max" Seconds 34_560_000, None,
+        "Seconds for which entries of the audit trail are kept; those over age go once a day.";
+
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";

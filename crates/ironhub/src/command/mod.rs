@@ -3,6 +3,7 @@
 mod ca;
 mod cert;
 mod assignment;
+mod audit;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// Make a certificate authority for development, and issue certificates to devices
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -138,6 +142,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Policy(command) => policy::run(&command),
         Command::Ca(command) => ca::run(&command),
         Command::Cert(command) => cert::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Issuer(command) => issuer::run(&command),
         Command::Role(command) => role::run(&command),

@@ -6,6 +6,7 @@ mod arm;
 mod authorities;
 #[cfg(test)]
 mod access_matrix;
+mod audit;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;

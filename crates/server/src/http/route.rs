@@ -121,6 +121,12 @@ pub(crate) enum Route {
     PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
+    /// `GET /$ironhub/v1/audit`
+    Audit,
+    /// `GET /$ironhub/v1/audit/export`
+    ExportAudit,
+    /// `GET /$ironhub/v1/audit/check`
+    CheckAudit,
     /// `GET /$ironhub/v1/events`
     Events,
     /// `GET /$ironhub/v1/monitor`
@@ -306,6 +312,9 @@ impl Route {
             (["revocation", rest @ ..], method) => {
                 RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
             }
+            (["audit"], "GET") => Ok(Self::Audit),
+            (["audit", "export"], "GET") => Ok(Self::ExportAudit),
+            (["audit", "check"], "GET") => Ok(Self::CheckAudit),
             (["settings"], "GET") => Ok(Self::GetSettings),
             (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
@@ -340,7 +349,7 @@ impl Route {
             (
                 [
                     "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
-                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments",
+                    | "authorities" | "master-key" | "audit" | "issuers" | "roles" | "assignments",
                 ]
                 | [
                     "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities"
@@ -350,6 +359,7 @@ impl Route {
                 | ["policies", _, "rotate"]
                 | ["authorities", _, "code" | "verify"]
                 | ["master-key", "rotate"]
+                | ["audit", "export" | "check"]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -382,6 +392,9 @@ impl Route {
                 | Self::PatchSettings
                 | Self::Revocation(_)
                 | Self::Status
+                | Self::Audit
+                | Self::ExportAudit
+                | Self::CheckAudit
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups
