@@ -6,6 +6,7 @@
 //! [`entropy`], [`fetch`]).
 
 pub mod access;
+pub mod advice;
 pub mod audit;
 pub mod bus;
 pub mod clock;

@@ -441,6 +441,7 @@ pub(crate) fn assemble(
         records: Arc::new(records),
         failures: Arc::new(Failures::new(Arc::clone(&clock), Arc::clone(&limits))),
         trail: Arc::new(trail),
+        surveying: tokio::sync::Mutex::default(),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),

@@ -28,6 +28,7 @@ mod statistics;
 mod stored;
 mod stored_module;
 mod system_modules;
+mod walk;
 
 pub use authentication::{Authentication, Thumbprint, Wanted};
 pub use bulk::BulkRequest;

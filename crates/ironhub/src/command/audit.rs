@@ -176,7 +176,7 @@ fn verify(arguments: &VerifyArguments) -> Result<(), Failure> {
         Some(file) => check_export(file, arguments.expect)?,
         None => check_server(arguments)?,
     };
-    say(&arguments.client.output, &report)?;
+    say(arguments.client.output, &report)?;
     if report.get("isSound").and_then(Value::as_bool) == Some(true) {
         Ok(())
     } else {
@@ -223,7 +223,7 @@ fn check_lines(mut lines: impl std::io::BufRead, expected: Option<Head>) -> std:
     }
 }
 
-fn say(output: &OutputArguments, report: &Value) -> Result<(), Failure> {
+fn say(output: OutputArguments, report: &Value) -> Result<(), Failure> {
     if output.is_json() {
         return output::json(report);
     }

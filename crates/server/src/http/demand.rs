@@ -61,7 +61,7 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::Revocation(_) | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
+            Self::Revocation(_) | Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
                 operation::<Management>()
             }
             Self::Monitor => operation::<ReadEvents>(),
@@ -130,6 +130,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PATCH", "/$ironhub/v1/settings"),
     ("GET", "/$ironhub/v1/status"),
     ("GET", "/$ironhub/v1/events"),
+    ("GET", "/$ironhub/v1/advice"),
     ("GET", "/$ironhub/v1/audit"),
     ("GET", "/$ironhub/v1/audit/export"),
     ("GET", "/$ironhub/v1/audit/check"),

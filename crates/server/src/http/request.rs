@@ -34,8 +34,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    arm, audit, authorities, blobs, commands, device, events, explain, feedback, files, management, master_key,
-    methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
+    advice, arm, audit, authorities, blobs, commands, device, events, explain, feedback, files, management,
+    master_key, methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -259,6 +259,7 @@ async fn dispatch(
         Route::Unassign(id) => roles::unassign(&call, &id).await,
         Route::Revocation(route) => revocation::answer(call, &route).await,
         Route::Events => events::records(&call),
+        Route::Advice => advice::advice(&call).await,
         Route::Audit => audit::page(&call).await,
         Route::ExportAudit => audit::export(&call).await,
         Route::CheckAudit => audit::check(&call).await,

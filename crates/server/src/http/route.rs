@@ -121,6 +121,8 @@ pub(crate) enum Route {
     PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
+    /// `GET /$ironhub/v1/advice`
+    Advice,
     /// `GET /$ironhub/v1/audit`
     Audit,
     /// `GET /$ironhub/v1/audit/export`
@@ -312,6 +314,7 @@ impl Route {
             (["revocation", rest @ ..], method) => {
                 RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
             }
+            (["advice"], "GET") => Ok(Self::Advice),
             (["audit"], "GET") => Ok(Self::Audit),
             (["audit", "export"], "GET") => Ok(Self::ExportAudit),
             (["audit", "check"], "GET") => Ok(Self::CheckAudit),
@@ -349,7 +352,7 @@ impl Route {
             (
                 [
                     "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
-                    | "authorities" | "master-key" | "audit" | "issuers" | "roles" | "assignments",
+                    | "authorities" | "master-key" | "audit" | "advice" | "issuers" | "roles" | "assignments",
                 ]
                 | [
                     "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities"
@@ -392,6 +395,7 @@ impl Route {
                 | Self::PatchSettings
                 | Self::Revocation(_)
                 | Self::Status
+                | Self::Advice
                 | Self::Audit
                 | Self::ExportAudit
                 | Self::CheckAudit

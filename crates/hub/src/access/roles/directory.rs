@@ -202,7 +202,8 @@ impl Directory {
             return Err(Error::peer(Code::GenericNotFound, "The assignment is unknown"));
         };
         let entry = self.assignment_entry(proof, Act::RoleDelete, &gone)?;
-        self.apply(vec![self.delete(ASSIGNMENTS, id), entry], changed).await
+        self.apply(vec![self.delete(ASSIGNMENTS, id), entry], changed)
+            .await
     }
 
     /// The issuers, by name.
