@@ -82,6 +82,7 @@ async fn open(sqlite: &Arc<SqliteStore>) -> (Arc<Twins>, Vec<Arc<Authenticated>>
         store.clone(),
         vault.clone(),
         bus.clone(),
+        clock.clone(),
         limits.clone(),
     );
     let policies = Arc::new(policies.await.unwrap());

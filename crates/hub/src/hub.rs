@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::bearer::Bearers;
 use crate::access::roles::Directory;
-use crate::access::{Authorized, Gate, HubProfile, Policies, Reason, Refusal, Rules, Subject, operation};
+use crate::access::{
+    Authorized, Caller, Gate, HubProfile, Policies, Reason, Refusal, Rules, Subject, operation,
+};
+use crate::audit::{self, Act, Entry};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::description::Descriptions;
@@ -85,6 +88,7 @@ impl Hub {
             Arc::clone(&seams.store),
             Arc::clone(&seams.vault),
             Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         )
         .await?;
@@ -116,6 +120,7 @@ impl Hub {
             name.clone(),
             Arc::clone(&seams.store),
             Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         )
         .await?;
@@ -142,6 +147,7 @@ impl Hub {
         );
         let groups = ConsumerGroups::new(
             Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
             name.clone(),
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
@@ -276,6 +282,9 @@ async fn found(name: &HubName, seams: &Seams) -> Result<Timestamp, Error> {
         }];
         batch.push(ledger::of_new_hub(name, &seams.vault)?);
         batch.extend(Policies::of_new_hub(name, &seams.vault, &*seams.entropy)?);
+        let operator = Caller::operator();
+        let entry = Entry::new(&operator, Act::HubCreate, audit::Subject::hub(name));
+        batch.push(entry.write(name, seams.clock.now())?);
         match seams.store.apply(batch).await {
             Ok(_) | Err(ApplyError::Conflict { .. }) => {}
             Err(ApplyError::Store(error)) => return Err(error.into()),

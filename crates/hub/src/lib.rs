@@ -6,6 +6,8 @@
 //! [`entropy`], [`fetch`]).
 
 pub mod access;
+pub mod advice;
+pub mod audit;
 pub mod bus;
 pub mod clock;
 pub mod commands;

@@ -70,6 +70,7 @@ async fn changes_are_stored_before_they_hold() {
         world.store.clone(),
         world.vault.clone(),
         world.bus.clone(),
+        world.clock.clone(),
         Arc::clone(&world.limits),
     );
     let reopened = reopened.await.unwrap();
@@ -225,6 +226,7 @@ async fn all_are_replaced_at_once_or_none() {
         world.store.clone(),
         world.vault.clone(),
         world.bus.clone(),
+        world.clock.clone(),
         Arc::clone(&world.limits),
     );
     let reopened = reopened.await.unwrap();

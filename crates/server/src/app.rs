@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use engines::segment::SegmentLog;
 use engines::sqlite::SqliteStore;
 use hub::access::Refusal;
+use hub::audit::Trail;
 use hub::bus::Bus;
 use hub::clock::{Clock, Timestamp};
 use hub::commands::{Commands, Feedback};
@@ -39,6 +40,9 @@ pub(crate) struct App {
     pub(crate) files: Arc<Files>,
     pub(crate) records: Arc<Records>,
     pub(crate) failures: Arc<Failures>,
+    pub(crate) trail: Arc<Trail>,
+    /// One survey at a time: each reads every identity.
+    pub(crate) surveying: tokio::sync::Mutex<()>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) master_keys: Arc<MasterKeyService>,
     pub(crate) bus: Arc<dyn Bus>,

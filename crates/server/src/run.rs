@@ -14,6 +14,7 @@ use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
 use hub::access::{Policy, Rights};
+use hub::audit::Trail;
 use hub::bus::Mail;
 use hub::clock::{Clock, SystemClock};
 use hub::commands::{Commands, Feedback};
@@ -56,6 +57,8 @@ const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// How often revocation lists are looked through for what is due.
 const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
+/// How often the audit trails are looked through for entries that are over age or count.
+const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -204,6 +207,7 @@ pub async fn run(
         .iter()
         .map(|hub| tokio::spawn(refresh_lists(Arc::clone(hub.revocation()))))
         .collect();
+    let trail_sweeper = tokio::spawn(sweep_trails(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -225,6 +229,7 @@ pub async fn run(
     blob_sweeper.abort();
     resealer.abort();
     refreshers.iter().for_each(tokio::task::JoinHandle::abort);
+    trail_sweeper.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -419,6 +424,7 @@ pub(crate) fn assemble(
     .with_companion(twins.companion())
     .with_companion(Arc::<Files>::clone(&files))
     .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
+    let trail = Trail::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&limits));
     let records = Records::new(Arc::clone(&clock), limits.size(Limit::RecordsKeptMax));
     App {
         hubs,
@@ -434,6 +440,8 @@ pub(crate) fn assemble(
         files,
         records: Arc::new(records),
         failures: Arc::new(Failures::new(Arc::clone(&clock), Arc::clone(&limits))),
+        trail: Arc::new(trail),
+        surveying: tokio::sync::Mutex::default(),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),
@@ -585,6 +593,31 @@ async fn sweep_blobs(app: Arc<App>) {
             if let Err(error) = app.files.sweep_blobs(hub.name()).await {
                 let detail = error.detail().unwrap_or_else(|| error.message());
                 tracing::warn!(hub = %hub.name(), detail, "blocks of unfinished files remain; trying again");
+            }
+        }
+    }
+}
+
+/// Keeps the audit trails within their limits. Their heads are told first: kept with the log, they prove the trails up to there.
+async fn sweep_trails(app: Arc<App>) {
+    for hub in app.hubs.all() {
+        match app.trail.head(hub.name()).await {
+            Ok(Some(head)) => tracing::info!(hub = %hub.name(), %head, "the last entry of the audit trail"),
+            Ok(None) => {}
+            Err(error) => {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::error!(hub = %hub.name(), detail, "the audit trail cannot be read");
+            }
+        }
+    }
+    let mut period = tokio::time::interval(TRAIL_SWEEP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        for hub in app.hubs.all() {
+            if let Err(error) = app.trail.sweep(hub.name()).await {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::warn!(hub = %hub.name(), detail, "old entries of the audit trail remain; trying again");
             }
         }
     }

@@ -12,6 +12,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::advice::Observed;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
@@ -58,6 +59,7 @@ pub struct Gate {
     pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
+    observed: Observed,
 }
 
 /// What the gate knows of a registered identity.
@@ -79,7 +81,9 @@ impl Gate {
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Self {
+        let observed = Observed::new(Arc::clone(&limits));
         Self {
+            observed,
             profile: RwLock::new(Arc::new(profile)),
             network: RwLock::default(),
             policies,
@@ -105,6 +109,16 @@ impl Gate {
             .clone()
     }
 
+    /// The time by which it decides.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What logins showed, for advice.
+    pub fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
     /// The hub's policies.
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies
@@ -117,8 +131,10 @@ impl Gate {
         credential: &Credential<'_>,
         usage: Usage<'_>,
     ) -> Result<Authenticated, Refusal> {
-        self.decide_device(identity, credential, usage, &mut Trail::silent())
-            .await
+        let decision = self
+            .decide_device(identity, credential, usage, &mut Trail::silent())
+            .await;
+        decision.inspect(|proof| self.observed.login(proof, self.clock.now()))
     }
 
     /// The same decision with all its steps, for a token as well as for a certificate chain. It changes nothing and leaves no
@@ -210,7 +226,15 @@ impl Gate {
 
     /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
     pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
-        self.decide_service(token, path, &mut Trail::silent())
+        let decision = self.decide_service(token, path, &mut Trail::silent());
+        decision.inspect(|proof| self.note_use(proof.actor()))
+    }
+
+    /// Remembers that a policy is used.
+    pub(super) fn note_use(&self, actor: &Actor) {
+        if let Actor::Policy(name) = actor {
+            self.observed.policy(name, self.clock.now());
+        }
     }
 
     /// The same decision with all its steps.

@@ -6,10 +6,11 @@
 use crate::identity::{DeviceId, IdentityId};
 
 use super::bearer::is_bearer;
+use super::caller::Caller;
 use super::checks::check_device_scope;
 use super::gate::Gate;
 use super::operation::Operation;
-use super::proof::{EdgeDevice, ModuleCaller};
+use super::proof::{Actor, EdgeDevice, ModuleCaller};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
@@ -54,6 +55,7 @@ impl Gate {
             hub: hub.name.clone(),
             device: device.clone(),
             generation: registered.generation,
+            caller: Caller::new(Actor::EdgeDevice(device.clone())),
         })
     }
 }

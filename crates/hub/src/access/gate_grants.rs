@@ -137,7 +137,9 @@ impl Gate {
             .map(|policy| policy.rights)
             .unwrap_or_default();
         check_operation::<O>(policy, rights)?;
-        Ok(Authorized::new(hub.name.clone(), Actor::Policy(policy.clone())))
+        let actor = Actor::Policy(policy.clone());
+        self.note_use(&actor);
+        Ok(Authorized::new(hub.name.clone(), actor))
     }
 
     /// When links that stand on a grant must end if nothing renews it.

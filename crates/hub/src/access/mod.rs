@@ -6,6 +6,7 @@
 
 mod admission;
 pub mod bearer;
+mod caller;
 mod checks;
 mod credential;
 mod gate;
@@ -28,6 +29,7 @@ mod scope;
 mod trail;
 
 pub use admission::Admitted;
+pub use caller::{Caller, Provenance};
 pub use credential::Credential;
 pub use gate::{Gate, Usage};
 pub use gate_bearer::Bearer;

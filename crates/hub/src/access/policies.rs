@@ -8,7 +8,9 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::audit::{self, Act, Entry};
 use crate::bus::{Bus, Mail};
+use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
@@ -16,6 +18,7 @@ use crate::secret::Vault;
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Version, Write};
 use crate::tenancy::HubName;
 
+use super::caller::Caller;
 use super::operation;
 use super::policy::{self, DEFAULTS, Policy, Rotation};
 use super::proof::Authorized;
@@ -46,6 +49,7 @@ pub struct Policies {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
     held: RwLock<Arc<Named>>,
     writer: tokio::sync::Mutex<()>,
@@ -75,6 +79,7 @@ impl Policies {
         store: Arc<dyn Store>,
         vault: Arc<Vault>,
         bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Result<Self, Error> {
         let held = read(&*store, &vault, &hub).await?;
@@ -83,6 +88,7 @@ impl Policies {
             store,
             vault,
             bus,
+            clock,
             limits,
             held: RwLock::new(Arc::new(held)),
             writer: tokio::sync::Mutex::new(()),
@@ -189,6 +195,21 @@ impl Policies {
         .await
     }
 
+    /// Says in the audit trail that the keys of a policy, or of all, go out to the holder of the proof; durable when this returns.
+    ///
+    /// # Errors
+    /// The entry cannot be written. The keys must not go out then.
+    pub async fn note_keys_read(
+        &self,
+        proof: &Authorized<operation::Management>,
+        name: Option<&str>,
+    ) -> Result<(), Error> {
+        self.check_hub(proof)?;
+        let subject = name.map_or_else(|| audit::Subject::hub(&self.hub), audit::Subject::policy);
+        let entry = Entry::new(proof.caller(), Act::PolicyKeysRead, subject);
+        audit::note(&*self.store, &*self.clock, &self.hub, entry).await
+    }
+
     /// The policy of a name.
     pub fn get(&self, name: &str) -> Option<Arc<Policy>> {
         self.held().get(name).map(|held| Arc::clone(&held.policy))
@@ -254,7 +275,7 @@ impl Policies {
         if last_owner == LastOwner::Stays {
             check_owner(&held, &draft)?;
         }
-        let writes = self.writes(&held, &draft)?;
+        let writes = self.writes(proof.caller(), &held, &draft)?;
         if writes.is_empty() {
             return Ok(given);
         }
@@ -296,9 +317,14 @@ impl Policies {
         Ok(())
     }
 
-    /// What tells the draft from what is stored.
-    fn writes(&self, held: &Named, draft: &Draft) -> Result<Vec<Write>, Error> {
+    /// What tells the draft from what is stored, with its entries of the audit trail.
+    fn writes(&self, caller: &Caller, held: &Named, draft: &Draft) -> Result<Vec<Write>, Error> {
         let mut writes = Vec::new();
+        let now = self.clock.now();
+        let entry = |act, name: &str, rights: String| {
+            let entry = Entry::new(caller, act, audit::Subject::policy(name)).saying(rights);
+            entry.write(&self.hub, now)
+        };
         for (name, policy) in draft {
             if held
                 .get(name)
@@ -306,6 +332,11 @@ impl Policies {
             {
                 continue;
             }
+            let act = match held.get(name) {
+                Some(_) => Act::PolicyUpdate,
+                None => Act::PolicyCreate,
+            };
+            writes.push(entry(act, name, policy.rights.to_string())?);
             let key = key(&self.hub, name);
             writes.push(Write::Put {
                 body: policy::encode(policy, &self.vault, &key)?.into(),
@@ -313,7 +344,8 @@ impl Policies {
                 expect: Expect::Any,
             });
         }
-        for name in held.keys().filter(|name| !draft.contains_key(*name)) {
+        for (name, gone) in held.iter().filter(|(name, _)| !draft.contains_key(*name)) {
+            writes.push(entry(Act::PolicyDelete, name, gone.policy.rights.to_string())?);
             writes.push(Write::Delete {
                 key: key(&self.hub, name),
                 expect: Expect::Any,

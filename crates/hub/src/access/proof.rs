@@ -14,6 +14,7 @@ use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
 use super::admission::Admitted;
+use super::caller::{Caller, Provenance};
 use super::gate_certificates::Presented;
 use super::operation::Operation;
 
@@ -165,6 +166,7 @@ pub struct EdgeDevice {
     pub(super) hub: HubName,
     pub(super) device: DeviceId,
     pub(super) generation: GenerationId,
+    pub(super) caller: Caller,
 }
 
 impl EdgeDevice {
@@ -181,6 +183,11 @@ impl EdgeDevice {
     /// Tells the device from an earlier one of the same id.
     pub fn generation(&self) -> GenerationId {
         self.generation
+    }
+
+    /// The device as a caller.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 
@@ -201,6 +208,25 @@ impl<O: Operation> ModuleCaller<O> {
             Self::EdgeDevice(edge) => edge.hub(),
         }
     }
+
+    /// Who, and from where.
+    pub fn caller(&self) -> &Caller {
+        match self {
+            Self::Service(proof) => proof.caller(),
+            Self::EdgeDevice(edge) => edge.caller(),
+        }
+    }
+
+    /// The same, of a request that came from there.
+    pub fn coming_from(self, provenance: Arc<Provenance>) -> Self {
+        match self {
+            Self::Service(proof) => Self::Service(proof.coming_from(provenance)),
+            Self::EdgeDevice(mut edge) => {
+                edge.caller = edge.caller.coming_from(provenance);
+                Self::EdgeDevice(edge)
+            }
+        }
+    }
 }
 
 impl<O: Operation> From<Authorized<O>> for ModuleCaller<O> {
@@ -216,6 +242,8 @@ pub enum Actor {
     Policy(Arc<str>),
     /// Somebody with roles, by the id that the issuer gives.
     Principal(Arc<str>),
+    /// An edge device, about its own modules.
+    EdgeDevice(DeviceId),
     /// The operator of the server: its command line, its configuration, its start.
     Operator,
 }
@@ -225,6 +253,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Policy(name) => write!(f, "policy '{name}'"),
             Self::Principal(id) => write!(f, "principal '{}'", id.escape_debug()),
+            Self::EdgeDevice(device) => write!(f, "edge device '{device}'"),
             Self::Operator => f.write_str("the operator"),
         }
     }
@@ -233,7 +262,7 @@ impl fmt::Display for Actor {
 /// Proof that a caller may do the operation `O` in a hub.
 pub struct Authorized<O> {
     hub: HubName,
-    actor: Actor,
+    caller: Caller,
     operation: PhantomData<fn() -> O>,
 }
 
@@ -241,7 +270,7 @@ impl<O: Operation> Authorized<O> {
     pub(super) fn new(hub: HubName, actor: Actor) -> Self {
         Self {
             hub,
-            actor,
+            caller: Caller::new(actor),
             operation: PhantomData,
         }
     }
@@ -255,7 +284,18 @@ impl<O> Authorized<O> {
 
     /// Who may do it.
     pub fn actor(&self) -> &Actor {
-        &self.actor
+        self.caller.actor()
+    }
+
+    /// Who holds it, and from where they called.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The same, of a request that came from there.
+    pub fn coming_from(mut self, provenance: Arc<Provenance>) -> Self {
+        self.caller = self.caller.coming_from(provenance);
+        self
     }
 }
 
@@ -263,7 +303,7 @@ impl<O> Clone for Authorized<O> {
     fn clone(&self) -> Self {
         Self {
             hub: self.hub.clone(),
-            actor: self.actor.clone(),
+            caller: self.caller.clone(),
             operation: PhantomData,
         }
     }
@@ -271,7 +311,7 @@ impl<O> Clone for Authorized<O> {
 
 impl<O: Operation> fmt::Debug for Authorized<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} by {}", O::DEFINITION.name, self.hub, self.actor)
+        write!(f, "{} in {} by {}", O::DEFINITION.name, self.hub, self.actor())
     }
 }
 

@@ -104,6 +104,11 @@ impl Authentication {
         }
     }
 
+    /// Whether it holds keys: secrets that the registry gives out.
+    pub const fn has_keys(&self) -> bool {
+        matches!(self, Self::Sas { .. })
+    }
+
     /// Whether both accept exactly the same credentials.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::access::Caller;
 use crate::bus::{Address, Bus, Mail};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::secret::Vault;
 use crate::store::{ApplyError, Expect, Key, Store, StoreError, Version, Write};
 use crate::tenancy::HubName;
 
+use super::audited;
 use super::change::{Change, Companion};
 use super::device::{Device, Status};
 use super::module::Module;
@@ -172,6 +175,8 @@ struct Applying {
     hub: HubName,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    caller: Caller,
     companions: Vec<Arc<dyn Companion>>,
 }
 
@@ -181,13 +186,16 @@ impl Registry {
         Batch::new(Arc::clone(&self.vault))
     }
 
-    /// Applies a judged change and tells everybody; `false` when something it was judged by has changed meanwhile. It goes on to its
+    /// Applies a judged change of `caller`, with its entries of the audit trail, and tells everybody; `false` when something it was
+    /// judged by has changed meanwhile. It goes on to its
     /// end whether or not the caller waits for it: connections that lost their ground must hear of it although a client hung up.
-    pub(super) async fn apply(&self, hub: &HubName, batch: Batch) -> Result<bool, Error> {
+    pub(super) async fn apply(&self, hub: &HubName, caller: &Caller, batch: Batch) -> Result<bool, Error> {
         let applying = Applying {
             hub: hub.clone(),
             store: Arc::clone(&self.store),
             bus: Arc::clone(&self.bus),
+            clock: Arc::clone(&self.clock),
+            caller: caller.clone(),
             companions: self.companions.clone(),
         };
         let applied = tokio::spawn(async move { applying.run(batch).await }).await;
@@ -207,6 +215,10 @@ impl Applying {
             for companion in &self.companions {
                 writes.extend(companion.writes(&self.hub, change).await?);
             }
+        }
+        let now = self.clock.now();
+        for &change in &changes {
+            writes.push(audited::entry(&self.caller, change).write(&self.hub, now)?);
         }
         match self.store.apply(writes).await {
             Ok(_) => {}

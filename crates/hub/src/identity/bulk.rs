@@ -177,7 +177,8 @@ impl Registry {
         match &identity.module {
             None => {
                 let draft = entry.into_body().into_draft(&self.limits)?;
-                self.write(proof.hub(), device, &draft, demand).await?;
+                self.write(proof.hub(), proof.caller(), device, &draft, demand)
+                    .await?;
             }
             Some(module) => {
                 let draft = entry.into_module_body().into_draft(module, &self.limits)?;
@@ -195,7 +196,10 @@ impl Registry {
         if_match: &IfMatch,
     ) -> Result<(), Error> {
         match &identity.module {
-            None => self.remove(proof.hub(), &identity.device, if_match).await,
+            None => {
+                self.remove(proof.hub(), proof.caller(), &identity.device, if_match)
+                    .await
+            }
             Some(module) => {
                 let caller = ModuleCaller::Service(proof.clone());
                 self.remove_module(&caller, &identity.device, module, if_match)

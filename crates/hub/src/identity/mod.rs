@@ -3,6 +3,7 @@
 //! [`Registry`] keeps them; [`crate::access`] decides by them who may do what. A device or module is one small document with
 //! compare-and-set; nothing that moves with connections or traffic is in it, so that traffic never conflicts with administration.
 
+mod audited;
 mod authentication;
 mod authentication_json;
 mod batch;
@@ -27,6 +28,7 @@ mod statistics;
 mod stored;
 mod stored_module;
 mod system_modules;
+mod walk;
 
 pub use authentication::{Authentication, Thumbprint, Wanted};
 pub use bulk::BulkRequest;

@@ -6,6 +6,7 @@
 
 use crate::access::operation::{self, Operation};
 use crate::access::proof::ModuleCaller;
+use crate::audit::{Act, Entry, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
@@ -58,7 +59,7 @@ impl Registry {
         self.remove_module(caller, device, id, if_match).await
     }
 
-    /// A module.
+    /// A module, whose keys the caller will see: the audit trail tells of it.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`.
@@ -70,9 +71,15 @@ impl Registry {
     ) -> Result<Module, Error> {
         self.parent(caller, device).await?;
         let found = load_module(&*self.store, &self.vault, caller.hub(), device, id).await?;
-        found
+        let module = found
             .map(|(module, _)| module)
-            .ok_or_else(|| module_not_found(device, id))
+            .ok_or_else(|| module_not_found(device, id))?;
+        if module.authentication.has_keys() {
+            let subject = Subject::identity(&module.identity());
+            let entry = Entry::new(caller.caller(), Act::ModuleKeysRead, subject);
+            self.note(caller.hub(), entry).await?;
+        }
+        Ok(module)
     }
 
     /// All modules of a device by id, those of the edge runtime included.
@@ -86,7 +93,16 @@ impl Registry {
     ) -> Result<Vec<Module>, Error> {
         self.parent(caller, device).await?;
         let modules = self.modules_of(caller.hub(), device).await?;
-        Ok(modules.into_iter().map(|(module, _)| module).collect())
+        let modules: Vec<Module> = modules.into_iter().map(|(module, _)| module).collect();
+        let with_keys = modules.iter().filter(|module| module.authentication.has_keys());
+        let count = with_keys.count();
+        if count > 0 {
+            let subject = Subject::new("modules", device.as_str());
+            let entry = Entry::new(caller.caller(), Act::ModulesKeysRead, subject);
+            self.note(caller.hub(), entry.saying(format!("{count} modules")))
+                .await?;
+        }
+        Ok(modules)
     }
 
     pub(super) async fn write_module<O: Operation>(
@@ -117,7 +133,7 @@ impl Registry {
                 }
             };
             batch.change_module(hub, found, Some(module.clone()))?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller.caller(), batch).await? {
                 return Ok(module);
             }
         }
@@ -143,7 +159,7 @@ impl Registry {
             let mut batch = self.batch();
             batch.extend([written_again(parent)]);
             batch.change_module(hub, Some(found), None)?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller.caller(), batch).await? {
                 return Ok(());
             }
         }

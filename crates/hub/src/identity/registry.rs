@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
-use crate::access::operation;
 use crate::access::proof::Authorized;
+use crate::access::{Caller, operation};
+use crate::audit::{self, Act, Entry, Subject};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -92,7 +93,7 @@ impl Registry {
             IfMatch::Absent => Demand::Create,
             demanded => Demand::Update(demanded),
         };
-        self.write(proof.hub(), id, draft, &demand).await
+        self.write(proof.hub(), proof.caller(), id, draft, &demand).await
     }
 
     /// Deletes a device.
@@ -108,10 +109,10 @@ impl Registry {
         if *if_match == IfMatch::Absent {
             return Err(Error::peer(Code::PreconditionFailed, "Etag missing"));
         }
-        self.remove(proof.hub(), id, if_match).await
+        self.remove(proof.hub(), proof.caller(), id, if_match).await
     }
 
-    /// A device.
+    /// A device, whose keys the caller will see: the audit trail tells of it.
     ///
     /// # Errors
     /// `DeviceNotFound`.
@@ -121,7 +122,12 @@ impl Registry {
         id: &DeviceId,
     ) -> Result<Device, Error> {
         let found = load(&*self.store, &self.vault, proof.hub(), id).await?;
-        found.map(|(device, _)| device).ok_or_else(|| not_found(id))
+        let device = found.map(|(device, _)| device).ok_or_else(|| not_found(id))?;
+        if device.authentication.has_keys() {
+            let entry = Entry::new(proof.caller(), Act::DeviceKeysRead, Subject::device(id));
+            self.note(proof.hub(), entry).await?;
+        }
+        Ok(device)
     }
 
     /// An identity of either kind, with its document's version; `None` when it is not registered.
@@ -150,7 +156,7 @@ impl Registry {
         Ok(self.store.scan(&range).await?.len())
     }
 
-    /// The first devices by id; a `top` outside 1 to the limit means the limit.
+    /// The first devices by id, whose keys the caller will see; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,
         proof: &Authorized<operation::ReadDevices>,
@@ -171,7 +177,15 @@ impl Registry {
                 .map_err(|error| Error::bug(format!("a device is stored under a bad id: {error}")))?;
             stored::decode_open(&id, document, &self.vault).map_err(Error::from)
         };
-        documents.iter().map(read).collect()
+        let devices: Vec<Device> = documents.iter().map(read).collect::<Result<_, Error>>()?;
+        let mut with_keys = devices.iter().filter(|device| device.authentication.has_keys());
+        if let Some(first) = with_keys.next() {
+            let entry = Entry::new(proof.caller(), Act::DevicesKeysRead, Subject::hub(proof.hub()));
+            let last = with_keys.clone().next_back().unwrap_or(first);
+            let words = format!("{} devices, {} to {}", with_keys.count() + 1, first.id, last.id);
+            self.note(proof.hub(), entry.saying(words)).await?;
+        }
+        Ok(devices)
     }
 
     /// How many devices there are.
@@ -185,6 +199,7 @@ impl Registry {
     pub(super) async fn write(
         &self,
         hub: &HubName,
+        caller: &Caller,
         id: &DeviceId,
         draft: &Draft,
         demand: &Demand,
@@ -206,7 +221,7 @@ impl Registry {
                 }
             };
             let batch = self.written(hub, found, &device).await?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller, batch).await? {
                 return Ok(device);
             }
         }
@@ -214,7 +229,13 @@ impl Registry {
     }
 
     /// Deletes a device and its modules, which companions hear of first.
-    pub(super) async fn remove(&self, hub: &HubName, id: &DeviceId, if_match: &IfMatch) -> Result<(), Error> {
+    pub(super) async fn remove(
+        &self,
+        hub: &HubName,
+        caller: &Caller,
+        id: &DeviceId,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let before = load(&*self.store, &self.vault, hub, id)
                 .await?
@@ -225,7 +246,7 @@ impl Registry {
                 batch.change_module(hub, Some(module), None)?;
             }
             batch.change_device(hub, Some(before), None)?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller, batch).await? {
                 return Ok(());
             }
         }
@@ -313,6 +334,11 @@ impl Registry {
         batch.change_device(hub, found, Some(device.clone()))?;
         self.follow_edge(hub, &mut batch, device, modules)?;
         Ok(batch)
+    }
+
+    /// Adds an entry to the audit trail that goes with no change.
+    pub(super) async fn note(&self, hub: &HubName, entry: Entry<'_>) -> Result<(), Error> {
+        audit::note(&*self.store, &*self.clock, hub, entry).await
     }
 
     pub(super) fn contended(&self) -> Error {

@@ -251,6 +251,24 @@ limits! {
     RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
         "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
 
+    // Audit trail.
+    AuditEntriesMax "audit_entries_max" Count 1_000_000, None,
+        "Entries of the audit trail of a hub; the oldest ones go, a thousand at a time.";
+    AuditAgeSecsMax "audit_age_secs_max" Seconds 34_560_000, None,
+        "Seconds for which entries of the audit trail are kept; those over age go once a day.";
+
+    // Advice.
+    AdviseKeyAgeSecs "advise_key_age_secs" Seconds 7_776_000, None,
+        "Seconds after which a key that was not changed is advised about.";
+    AdviseIdleSecs "advise_idle_secs" Seconds 7_776_000, None,
+        "Seconds after which a device that was not heard of, or a policy that was not used, is advised about.";
+    AdviseExpirySecs "advise_expiry_secs" Seconds 2_592_000, None,
+        "Seconds before its expiry from which a certificate is advised about.";
+    AdviseTokenLifeSecs "advise_token_life_secs" Seconds 2_592_000, None,
+        "Seconds for which a token may be good at a login without being advised about.";
+    AdviseKeysMax "advise_keys_max" Count 4_000_000, None,
+        "Keys that are compared with each other by one survey; each takes 8 bytes while it runs.";
+
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,
         "Records of refused and closed connections that are kept.";

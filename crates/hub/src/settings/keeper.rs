@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::{Authorized, Gate, operation};
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
@@ -115,15 +116,27 @@ impl HubSettings {
             etag: held.current.etag.next(),
             settings,
         });
+        let now = gate.now();
+        let mut entry = Entry::new(proof.caller(), Act::SettingUpdate, Subject::hub(&self.hub));
+        for name in changed(&held.current.settings, &current.settings) {
+            entry = entry.saying(name);
+        }
+        let entry = entry.write(&self.hub, now)?;
         let write = Write::Put {
             key: key(&self.hub),
             body: encode(&current)?.into(),
             expect: held.version.map_or(Expect::Absent, Expect::Version),
         };
-        let version = self.store.apply(vec![write]).await.map_err(|error| match error {
-            ApplyError::Conflict { .. } => Error::bug("the settings of the hub were written behind its back"),
-            ApplyError::Store(error) => error.into(),
-        })?;
+        let version = self
+            .store
+            .apply(vec![write, entry])
+            .await
+            .map_err(|error| match error {
+                ApplyError::Conflict { .. } => {
+                    Error::bug("the settings of the hub were written behind its back")
+                }
+                ApplyError::Store(error) => error.into(),
+            })?;
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held {
             current: Arc::clone(&current),
             version: Some(version),
@@ -152,6 +165,35 @@ impl fmt::Debug for HubSettings {
             .field("current", &self.current())
             .finish_non_exhaustive()
     }
+}
+
+/// What the audit trail says of a change: the names of what is different, and the values of switches.
+fn changed(before: &Settings, after: &Settings) -> Vec<String> {
+    let switch = |name: &str, before: bool, after: bool| {
+        (before != after).then(|| format!("{name} {before} -> {after}"))
+    };
+    [
+        switch(
+            "disableLocalAuth",
+            before.disable_local_auth,
+            after.disable_local_auth,
+        ),
+        switch(
+            "disableDeviceSAS",
+            before.disable_device_sas,
+            after.disable_device_sas,
+        ),
+        switch(
+            "disableModuleSAS",
+            before.disable_module_sas,
+            after.disable_module_sas,
+        ),
+        (before.tls != after.tls).then(|| "TLS".to_owned()),
+        (before.network != after.network).then(|| "network rules".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn check_etag(if_match: &IfMatch, existing: Etag) -> Result<(), Error> {

@@ -99,8 +99,12 @@ pub fn follow(
             (position(id)?.checked_add(1)?, Link::of(&last, stored))
         }
     };
-    let stored = [&link.0, body].concat();
-    Some((key(collection, hub, next), stored.into()))
+    Some((key(collection, hub, next), join(link, body).into()))
+}
+
+/// A document as it is stored: the hash of the one before, then what it says. [`split`] takes it apart.
+pub fn join(link: Link, body: &[u8]) -> Vec<u8> {
+    [&link.0, body].concat()
 }
 
 /// The hash of the document before, and what a stored document says; `None` when it is shorter than a hash.

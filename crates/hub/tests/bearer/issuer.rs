@@ -185,6 +185,7 @@ pub(crate) async fn world() -> (World, Arc<Published>) {
         world.gate.profile().name.clone(),
         world.store.clone(),
         world.bus.clone(),
+        world.clock.clone(),
         world.limits.clone(),
     );
     let bearers = Bearers::new(

@@ -104,9 +104,14 @@ async fn what_is_stored_is_read_again() {
         .unwrap();
     let id = assign(&world, AssigneeKind::Group, "g", "r").await;
     let name = world.gate.profile().name.clone();
-    let again = Directory::open(name, world.store.clone(), world.bus.clone(), world.limits.clone())
-        .await
-        .unwrap();
+    let again = Directory::open(
+        name,
+        world.store.clone(),
+        world.bus.clone(),
+        world.clock.clone(),
+        world.limits.clone(),
+    );
+    let again = again.await.unwrap();
     assert_eq!(again.assignments(), directory.assignments());
     assert_eq!(again.assignments()[0].0, id);
     assert_eq!(again.roles(), directory.roles());

@@ -1,8 +1,10 @@
 //! The commands, one a file.
 
+mod advise;
+mod assignment;
+mod audit;
 mod ca;
 mod cert;
-mod assignment;
 mod commands;
 mod configuration;
 mod consumer_group;
@@ -23,8 +25,8 @@ mod module;
 mod monitor;
 mod network;
 mod policy;
-mod role;
 mod revoke;
+mod role;
 mod serve;
 mod simulate;
 mod status;
@@ -80,6 +82,11 @@ pub(crate) enum Command {
     /// Make a certificate authority for development, and issue certificates to devices
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Tell what of the hub and its devices could be safer, and how to mend it
+    Advise(advise::Arguments),
+    /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -138,6 +145,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Policy(command) => policy::run(&command),
         Command::Ca(command) => ca::run(&command),
         Command::Cert(command) => cert::run(&command),
+        Command::Advise(arguments) => advise::run(&arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Issuer(command) => issuer::run(&command),
         Command::Role(command) => role::run(&command),

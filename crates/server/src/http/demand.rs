@@ -61,7 +61,9 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::Revocation(_) => operation::<Management>(),
+            Self::Revocation(_) | Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
+                operation::<Management>()
+            }
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
@@ -128,6 +130,10 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PATCH", "/$ironhub/v1/settings"),
     ("GET", "/$ironhub/v1/status"),
     ("GET", "/$ironhub/v1/events"),
+    ("GET", "/$ironhub/v1/advice"),
+    ("GET", "/$ironhub/v1/audit"),
+    ("GET", "/$ironhub/v1/audit/export"),
+    ("GET", "/$ironhub/v1/audit/check"),
     ("GET", "/$ironhub/v1/monitor"),
     ("GET", "/$ironhub/v1/explain/{id}"),
     ("GET", "/$ironhub/v1/explain/{id}/modules/{module}"),

@@ -188,13 +188,13 @@ fn shown(partition: Partition, record: &LogRecord, wanted: &Wanted) -> Option<By
     wanted.takes(&json).then(|| line(json.value()))
 }
 
-fn line(value: &impl serde::Serialize) -> Bytes {
+pub(super) fn line(value: &impl serde::Serialize) -> Bytes {
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()
 }
 
-fn lines(lines: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
+pub(super) fn lines(lines: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
     let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
     let mut reply = Response::new(StreamBody::new(frames).boxed_unsync());
     reply

@@ -88,6 +88,7 @@ pub(super) fn parse_group(name: &str) -> Result<GroupName, Error> {
 pub(super) fn group_error(error: GroupError) -> Error {
     match error {
         GroupError::Store(error) => error.into(),
+        GroupError::Audit(error) => error,
         GroupError::NotFound(_) => Error::peer(Code::GenericNotFound, error.to_string()),
         GroupError::TooMany(_) | GroupError::DefaultStays => Error::argument(error.to_string()),
     }

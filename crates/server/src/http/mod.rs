@@ -2,10 +2,12 @@
 //! clients of Azure Storage do, the way to a WebSocket, the hub as a resource of
 //! Azure's resource manager, and Ironhub's own additions under `/$ironhub/v1`.
 
-mod arm;
-mod authorities;
 #[cfg(test)]
 mod access_matrix;
+mod advice;
+mod arm;
+mod audit;
+mod authorities;
 mod blobs;
 mod blobs_digest;
 mod blobs_fault;
@@ -31,8 +33,8 @@ mod policies;
 mod registry;
 mod reply;
 mod request;
-mod roles;
 mod revocation;
+mod roles;
 mod route;
 mod settings;
 mod spelling;

@@ -37,14 +37,16 @@ pub(super) fn list(call: &Call) -> Result<Reply, Error> {
     reply::json(StatusCode::OK, &json!({ "policies": shown }))
 }
 
-pub(super) fn get(call: &Call, name: &str) -> Result<Reply, Error> {
-    call.authorize::<Management>()?;
-    let policy = call.hub.gate().policies().get(name).ok_or_else(|| {
+pub(super) async fn get(call: &Call, name: &str) -> Result<Reply, Error> {
+    let proof = call.authorize::<Management>()?;
+    let policies = call.hub.gate().policies();
+    let policy = policies.get(name).ok_or_else(|| {
         Error::peer(
             Code::GenericNotFound,
             format!("There is no policy '{}'", name.escape_debug()),
         )
     })?;
+    policies.note_keys_read(&proof, Some(name)).await?;
     reply::json(StatusCode::OK, &with_keys(&policy))
 }
 

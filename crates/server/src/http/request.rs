@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Reason, Refusal, Subject, Usage,
+    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Provenance, Reason, Refusal,
+    Subject, Usage,
 };
 use hub::error::{Code, Error};
 use hub::failures::Claim;
@@ -33,8 +34,8 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    arm, authorities, blobs, commands, device, events, explain, feedback, files, management, master_key,
-    methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
+    advice, arm, audit, authorities, blobs, commands, device, events, explain, feedback, files, management,
+    master_key, methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -243,7 +244,7 @@ async fn dispatch(
         Route::VerifyAuthority(name) => authorities::verify(call, &name).await,
         Route::ListPolicies => policies::list(&call),
         Route::CreatePolicy => policies::create(call).await,
-        Route::GetPolicy(name) => policies::get(&call, &name),
+        Route::GetPolicy(name) => policies::get(&call, &name).await,
         Route::PutPolicy(name) => policies::put(call, &name).await,
         Route::DeletePolicy(name) => policies::delete(&call, &name).await,
         Route::RotatePolicy(name) => policies::rotate(call, &name).await,
@@ -258,6 +259,10 @@ async fn dispatch(
         Route::Unassign(id) => roles::unassign(&call, &id).await,
         Route::Revocation(route) => revocation::answer(call, &route).await,
         Route::Events => events::records(&call),
+        Route::Advice => advice::advice(&call).await,
+        Route::Audit => audit::page(&call).await,
+        Route::ExportAudit => audit::export(&call).await,
+        Route::CheckAudit => audit::check(&call).await,
         Route::Monitor => events::monitor(&call),
     }
 }
@@ -342,7 +347,7 @@ impl Call {
         gate.admit(endpoint, self.peer_address())
             .map_err(|refusal| self.refuse(&refusal))?;
         self.peer.note_known();
-        Ok(caller)
+        Ok(caller.coming_from(self.provenance()))
     }
 
     /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
@@ -428,7 +433,16 @@ impl Call {
     fn try_authorize<O: Operation>(&self) -> Result<Authorized<O>, Refusal> {
         let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
         self.peer.note_known();
-        Ok(proof)
+        Ok(proof.coming_from(self.provenance()))
+    }
+
+    /// Where the request comes from, for the audit trail.
+    fn provenance(&self) -> Arc<Provenance> {
+        Arc::new(Provenance {
+            peer: self.peer.address,
+            protocol: "https",
+            tracking_id: self.tracking.id.as_str().into(),
+        })
     }
 
     /// Clients of the management plane put `Bearer` before whatever their credential returns, a shared access signature too.

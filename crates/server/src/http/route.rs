@@ -121,6 +121,14 @@ pub(crate) enum Route {
     PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
+    /// `GET /$ironhub/v1/advice`
+    Advice,
+    /// `GET /$ironhub/v1/audit`
+    Audit,
+    /// `GET /$ironhub/v1/audit/export`
+    ExportAudit,
+    /// `GET /$ironhub/v1/audit/check`
+    CheckAudit,
     /// `GET /$ironhub/v1/events`
     Events,
     /// `GET /$ironhub/v1/monitor`
@@ -306,6 +314,10 @@ impl Route {
             (["revocation", rest @ ..], method) => {
                 RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
             }
+            (["advice"], "GET") => Ok(Self::Advice),
+            (["audit"], "GET") => Ok(Self::Audit),
+            (["audit", "export"], "GET") => Ok(Self::ExportAudit),
+            (["audit", "check"], "GET") => Ok(Self::CheckAudit),
             (["settings"], "GET") => Ok(Self::GetSettings),
             (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
@@ -340,7 +352,7 @@ impl Route {
             (
                 [
                     "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
-                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments",
+                    | "authorities" | "master-key" | "audit" | "advice" | "issuers" | "roles" | "assignments",
                 ]
                 | [
                     "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities"
@@ -350,6 +362,7 @@ impl Route {
                 | ["policies", _, "rotate"]
                 | ["authorities", _, "code" | "verify"]
                 | ["master-key", "rotate"]
+                | ["audit", "export" | "check"]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -382,6 +395,10 @@ impl Route {
                 | Self::PatchSettings
                 | Self::Revocation(_)
                 | Self::Status
+                | Self::Advice
+                | Self::Audit
+                | Self::ExportAudit
+                | Self::CheckAudit
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups

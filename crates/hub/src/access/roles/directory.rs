@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::access::bearer::{Issuer, Principal, TrustedIssuer};
 use crate::access::operation::{self, Operations};
 use crate::access::proof::Authorized;
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
+use crate::clock::Clock;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Write};
@@ -29,6 +31,7 @@ pub struct Directory {
     hub: HubName,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
     held: RwLock<Arc<Held>>,
     writer: tokio::sync::Mutex<()>,
@@ -51,6 +54,7 @@ impl Directory {
         hub: HubName,
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Result<Self, Error> {
         let mut held = read(&*store, &hub).await?;
@@ -59,6 +63,7 @@ impl Directory {
             hub,
             store,
             bus,
+            clock,
             limits,
             held: RwLock::new(Arc::new(held)),
             writer: tokio::sync::Mutex::new(()),
@@ -80,12 +85,13 @@ impl Directory {
         if changed.issuers.values().any(is_other) {
             return Err(conflict("Another issuer of the hub has the same claim iss"));
         }
+        let entry = self.entry(proof, Act::IssuerUpdate, Subject::new("issuer", &issuer.name))?;
         let write = self.put(ISSUERS, &issuer.name, stored::encode_issuer(&issuer)?);
         changed
             .issuers
             .insert(Arc::clone(&issuer.name), Arc::new(TrustedIssuer::new(issuer)));
         self.check_count(Limit::IssuersMax, changed.issuers.len())?;
-        self.apply(write, changed).await
+        self.apply(vec![write, entry], changed).await
     }
 
     /// Trusts an issuer no more; what stands on its tokens ends. Assignments to its principals stay, for when it is trusted again.
@@ -99,7 +105,8 @@ impl Directory {
         if changed.issuers.remove(name).is_none() {
             return Err(Error::peer(Code::GenericNotFound, "The issuer is unknown"));
         }
-        self.apply(self.delete(ISSUERS, name), changed).await
+        let entry = self.entry(proof, Act::IssuerDelete, Subject::new("issuer", name))?;
+        self.apply(vec![self.delete(ISSUERS, name), entry], changed).await
     }
 
     /// Adds a role, or changes it for all who have it.
@@ -115,10 +122,15 @@ impl Directory {
         }
         let _writer = self.writer.lock().await;
         let mut changed = Held::clone(&self.held());
+        let act = match changed.roles.get(&name) {
+            Some(_) => Act::RoleUpdate,
+            None => Act::RoleCreate,
+        };
+        let entry = self.entry(proof, act, Subject::new("role", &name))?;
         let write = self.put(ROLES, &name, stored::encode_role(&role)?);
         changed.roles.insert(name, Arc::new(role));
         self.check_count(Limit::RolesMax, changed.roles.len())?;
-        self.apply(write, changed).await
+        self.apply(vec![write, entry], changed).await
     }
 
     /// Removes a role that nobody has.
@@ -143,7 +155,8 @@ impl Directory {
         {
             return Err(conflict("The role is assigned; remove its assignments first"));
         }
-        self.apply(self.delete(ROLES, &name), changed).await
+        let entry = self.entry(proof, Act::RoleDelete, Subject::new("role", &name))?;
+        self.apply(vec![self.delete(ROLES, &name), entry], changed).await
     }
 
     /// Assigns a role; gives the id of the assignment. One that is there already stays.
@@ -169,10 +182,11 @@ impl Directory {
             )));
         }
         let id = assignment.id();
+        let entry = self.assignment_entry(proof, Act::RoleCreate, &assignment)?;
         let write = self.put(ASSIGNMENTS, &id, stored::encode_assignment(&assignment)?);
         changed.assignments.insert(id.clone(), Arc::new(assignment));
         self.check_count(Limit::AssignmentsMax, changed.assignments.len())?;
-        self.apply(write, changed).await?;
+        self.apply(vec![write, entry], changed).await?;
         Ok(id)
     }
 
@@ -184,10 +198,12 @@ impl Directory {
         self.check_hub(proof)?;
         let _writer = self.writer.lock().await;
         let mut changed = Held::clone(&self.held());
-        if changed.assignments.remove(id).is_none() {
+        let Some(gone) = changed.assignments.remove(id) else {
             return Err(Error::peer(Code::GenericNotFound, "The assignment is unknown"));
-        }
-        self.apply(self.delete(ASSIGNMENTS, id), changed).await
+        };
+        let entry = self.assignment_entry(proof, Act::RoleDelete, &gone)?;
+        self.apply(vec![self.delete(ASSIGNMENTS, id), entry], changed)
+            .await
     }
 
     /// The issuers, by name.
@@ -265,8 +281,20 @@ impl Directory {
         }
     }
 
-    async fn apply(&self, write: Write, changed: Held) -> Result<(), Error> {
-        self.store.apply(vec![write]).await.map_err(|error| match error {
+    fn entry(&self, proof: &Proof, act: Act, subject: Subject) -> Result<Write, Error> {
+        Entry::new(proof.caller(), act, subject).write(&self.hub, self.clock.now())
+    }
+
+    fn assignment_entry(&self, proof: &Proof, act: Act, assignment: &Assignment) -> Result<Write, Error> {
+        let to = &assignment.to;
+        Entry::new(proof.caller(), act, Subject::new("assignment", &assignment.id()))
+            .saying(format!("role {}", assignment.role))
+            .saying(format!("{} {} of {}", to.kind.word(), to.id, to.issuer))
+            .write(&self.hub, self.clock.now())
+    }
+
+    async fn apply(&self, writes: Vec<Write>, changed: Held) -> Result<(), Error> {
+        self.store.apply(writes).await.map_err(|error| match error {
             ApplyError::Conflict { .. } => Error::bug("a write of roles without condition met a conflict"),
             ApplyError::Store(error) => error.into(),
         })?;

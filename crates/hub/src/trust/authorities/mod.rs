@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::{Authorized, right};
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -110,7 +111,18 @@ impl Authorities {
             code: None,
             version: Version(0),
         };
-        let stored = self.store(authority, existing.as_deref()).await?;
+        let act = match &existing {
+            Some(_) => Act::CertificateUpdate,
+            None => Act::CertificateCreate,
+        };
+        let words = format!("SHA-256 {}", authority.certificate.sha256_thumbprint());
+        let entry = Entry::new(proof.caller(), act, Subject::certificate(name)).saying(words);
+        let entry = if is_verified {
+            entry.saying("taken as verified")
+        } else {
+            entry
+        };
+        let stored = self.store(authority, existing.as_deref(), entry).await?;
         Ok(match existing {
             Some(_) => Stored::Replaced(stored),
             None => Stored::Created(stored),
@@ -136,7 +148,9 @@ impl Authorities {
             updated: self.clock.now(),
             ..Authority::clone(&existing)
         };
-        let stored = self.store(changed, Some(&existing)).await?;
+        let entry = Entry::new(proof.caller(), Act::CertificateUpdate, Subject::certificate(name));
+        let entry = entry.saying("verification code drawn");
+        let stored = self.store(changed, Some(&existing), entry).await?;
         Ok((stored, code))
     }
 
@@ -165,7 +179,9 @@ impl Authorities {
             updated: now,
             ..Authority::clone(&existing)
         };
-        self.store(changed, Some(&existing)).await
+        let entry = Entry::new(proof.caller(), Act::CertificateUpdate, Subject::certificate(name));
+        self.store(changed, Some(&existing), entry.saying("possession proven"))
+            .await
     }
 
     /// Removes a CA certificate. `false` when there was none.
@@ -188,7 +204,8 @@ impl Authorities {
             key: key(&self.hub, name),
             expect: Expect::Version(existing.version),
         };
-        self.apply(write).await?;
+        let entry = Entry::new(proof.caller(), Act::CertificateDelete, Subject::certificate(name));
+        self.apply(write, entry).await?;
         let mut changed = Held::clone(&self.held());
         changed.remove(name);
         self.hold(changed);
@@ -234,13 +251,14 @@ impl Authorities {
         &self,
         mut authority: Authority,
         existing: Option<&Authority>,
+        entry: Entry<'_>,
     ) -> Result<Arc<Authority>, Error> {
         let write = Write::Put {
             key: key(&self.hub, &authority.name),
             body: stored::encode(&authority)?.into(),
             expect: existing.map_or(Expect::Absent, |existing| Expect::Version(existing.version)),
         };
-        authority.version = self.apply(write).await?;
+        authority.version = self.apply(write, entry).await?;
         let authority = Arc::new(authority);
         let mut changed = Held::clone(&self.held());
         changed.insert(authority.name.clone(), Arc::clone(&authority));
@@ -248,13 +266,17 @@ impl Authorities {
         Ok(authority)
     }
 
-    async fn apply(&self, write: Write) -> Result<Version, Error> {
-        self.store.apply(vec![write]).await.map_err(|error| match error {
-            ApplyError::Conflict { .. } => {
-                Error::bug("a certificate of the hub was changed by somebody else than the hub")
-            }
-            ApplyError::Store(error) => error.into(),
-        })
+    async fn apply(&self, write: Write, entry: Entry<'_>) -> Result<Version, Error> {
+        let entry = entry.write(&self.hub, self.clock.now())?;
+        self.store
+            .apply(vec![write, entry])
+            .await
+            .map_err(|error| match error {
+                ApplyError::Conflict { .. } => {
+                    Error::bug("a certificate of the hub was changed by somebody else than the hub")
+                }
+                ApplyError::Store(error) => error.into(),
+            })
     }
 
     fn hold(&self, changed: Held) {

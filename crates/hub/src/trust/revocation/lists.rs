@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::access::{Authorized, operation::Management};
+use crate::audit::{Act, Entry, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
@@ -129,12 +130,14 @@ impl Revocation {
             .check_len(Limit::RevocationListsMax, count)
             .map_err(|exceeded| Error::peer(Code::GenericConflict, exceeded.to_string()))?;
         let body = definition.encode()?;
-        self.apply(Write::Put {
+        let write = Write::Put {
             key: self.key(&format!("{PREFIX}{name}")),
             body: body.into(),
             expect: Expect::Any,
-        })
-        .await?;
+        };
+        let subject = Subject::new("revocation-list", name.as_str());
+        self.apply(write, Entry::new(proof.caller(), Act::RevocationAdd, subject))
+            .await?;
         let kept = present
             .as_ref()
             .filter(|listed| listed.definition.issuer == definition.issuer)
@@ -197,11 +200,13 @@ impl Revocation {
         self.check_hub(proof)?;
         let _writer = self.list_writer.lock().await;
         self.listed(name).ok_or_else(not_found)?;
-        self.apply(Write::Delete {
+        let write = Write::Delete {
             key: self.key(&format!("{PREFIX}{name}")),
             expect: Expect::Any,
-        })
-        .await?;
+        };
+        let subject = Subject::new("revocation-list", name.as_str());
+        self.apply(write, Entry::new(proof.caller(), Act::RevocationRemove, subject))
+            .await?;
         self.change(|held| held.lists.remove(name.as_str()));
         self.forget_progress(name);
         tracing::info!(hub = %self.hub, list = %name, by = %proof.actor(), "a revocation list is no longer used");

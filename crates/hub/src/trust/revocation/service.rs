@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::access::{Authorized, operation::Management};
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -143,7 +144,10 @@ impl Revocation {
             body: block.encode()?.into(),
             expect: Expect::Any,
         };
-        self.apply(write).await?;
+        let subject = Subject::new("revocation", &block.target.id());
+        let entry = Entry::new(proof.caller(), Act::RevocationAdd, subject);
+        let entry = entry.saying(&block.name).saying(block.reason.to_string());
+        self.apply(write, entry).await?;
         let block = self.change(|held| held.blocks.insert(block));
         tracing::info!(hub = %self.hub, entry = block.target.id(), name = %block.name, reason = %block.reason, by = block.by, "blocked");
         Ok(block)
@@ -166,7 +170,9 @@ impl Revocation {
             key: self.key(&target.id()),
             expect: Expect::Any,
         };
-        self.apply(write).await?;
+        let subject = Subject::new("revocation", &target.id());
+        let entry = Entry::new(proof.caller(), Act::RevocationRemove, subject);
+        self.apply(write, entry).await?;
         self.change(|held| held.blocks.remove(target));
         tracing::info!(hub = %self.hub, entry = target.id(), by = %proof.actor(), "no longer blocked");
         Ok(())
@@ -208,8 +214,9 @@ impl Revocation {
         Key::new(Collection::Revocations, &self.hub, id)
     }
 
-    pub(super) async fn apply(&self, write: Write) -> Result<(), Error> {
-        let applied = self.ports.store.apply(vec![write]).await;
+    pub(super) async fn apply(&self, write: Write, entry: Entry<'_>) -> Result<(), Error> {
+        let entry = entry.write(&self.hub, self.ports.clock.now())?;
+        let applied = self.ports.store.apply(vec![write, entry]).await;
         applied.map(|_| ()).map_err(|error| match error {
             ApplyError::Conflict { .. } => Error::bug("a write without condition met a conflict"),
             ApplyError::Store(error) => error.into(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Authorized, operation::Management};
+use crate::audit::{Act, Entry, Subject};
 use crate::error::Error;
 use crate::store::{Collection, Expect, Key, Store, Write};
 use crate::tenancy::HubName;
@@ -44,12 +45,14 @@ impl Revocation {
         let body = serde_json::to_vec(&stored)
             .map_err(|error| Error::bug(format!("settings of revocation cannot be written: {error}")))?;
         let _writer = self.list_writer.lock().await;
-        self.apply(Write::Put {
+        let write = Write::Put {
             key: self.key(ID),
             body: body.into(),
             expect: Expect::Any,
-        })
-        .await?;
+        };
+        let entry = Entry::new(proof.caller(), Act::SettingUpdate, Subject::setting("revocation"));
+        self.apply(write, entry.saying(format!("status required: {is_required}")))
+            .await?;
         self.change(|held| held.requires_status = is_required);
         tracing::info!(hub = %self.hub, is_required, by = %proof.actor(), "what is demanded of certificates has changed");
         Ok(())

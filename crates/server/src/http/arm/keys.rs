@@ -46,21 +46,25 @@ pub(super) struct GivenRule {
     rights: String,
 }
 
-pub(super) fn list(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<Management>()?;
-    let policies = call.hub.gate().policies().list();
+pub(super) async fn list(call: &Call) -> Result<Reply, Error> {
+    let proof = call.authorize::<Management>()?;
+    let held = call.hub.gate().policies();
+    held.note_keys_read(&proof, None).await?;
+    let policies = held.list();
     let rules: Vec<Rule<'_>> = policies.iter().map(|policy| Rule::of(policy)).collect();
     list_of(&rules)
 }
 
-pub(super) fn get(call: &Call, name: &str) -> Result<Reply, Error> {
-    call.authorize::<Management>()?;
-    let policy = call.hub.gate().policies().get(name).ok_or_else(|| {
+pub(super) async fn get(call: &Call, name: &str) -> Result<Reply, Error> {
+    let proof = call.authorize::<Management>()?;
+    let held = call.hub.gate().policies();
+    let policy = held.get(name).ok_or_else(|| {
         Error::peer(
             Code::GenericNotFound,
             format!("The policy '{}' does not exist", name.escape_debug()),
         )
     })?;
+    held.note_keys_read(&proof, Some(name)).await?;
     reply::json(StatusCode::OK, &Rule::of(&policy))
 }
 
