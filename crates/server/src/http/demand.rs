@@ -61,9 +61,8 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::Revocation(_) | Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
-                operation::<Management>()
-            }
+            Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => operation::<Management>(),
+            Self::Revocation(_) => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
