@@ -15,7 +15,8 @@ use std::time::Duration;
 use doubles::pki::{Ca, ca, ca_below, leaf, self_signed};
 use doubles::{DEVICE, World, device, id, policy_token, put, sas_body, world};
 use hub::access::{
-    Authenticated, Authorized, Credential, Explanation, Reason, Refusal, Step, Usage, operation, right, sas,
+    Authenticated, Authorized, Credential, Explanation, Operation as _, Reason, Refusal, Step, Usage,
+    operation, right, sas,
 };
 use hub::identity::{IdentityId, IfMatch, ModuleDraft, ModuleId};
 use hub::trust::Certificate;
@@ -363,7 +364,7 @@ async fn a_decision_is_explained_by_the_steps_that_it_took() {
     assert!(!shown.contains(policy.primary.expose()), "no key is told");
     let service = world
         .gate
-        .explain_service::<operation::ReadTwins>(&token, "twins/d");
+        .explain_service(operation::ReadTwins::DEFINITION, &token, "twins/d");
     assert_eq!(service.decision.unwrap_err().reason, Reason::RightMissing);
     assert_eq!(service.passed.len(), 4);
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use subject::{ask, ironhub};
 
 /// Commands whose help is kept as golden files.
-const HELP: [(&str, &[&str]); 29] = [
+const HELP: [(&str, &[&str]); 30] = [
     ("ironhub", &[]),
     ("dev", &["dev"]),
     ("serve", &["serve"]),
@@ -31,6 +31,7 @@ const HELP: [(&str, &[&str]); 29] = [
     ("command-feedback", &["command", "feedback"]),
     ("explain", &["explain"]),
     ("explain-device", &["explain", "device"]),
+    ("auth-explain", &["auth", "explain"]),
     ("policy", &["policy"]),
     ("policy-create", &["policy", "create"]),
     ("policy-rotate", &["policy", "rotate"]),
@@ -101,6 +102,16 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["command", "send", "d1", "x", "--property", "no-value"],
         &["command", "send", "d1", "x", "--ack", "perhaps"],
         &["command", "feedback", "--max", "0"],
+        &["auth", "explain"],
+        &["auth", "explain", "--device", "d1", "--service"],
+        &[
+            "auth",
+            "explain",
+            "--device",
+            "d1",
+            "--token-file",
+            "/nowhere/at/all",
+        ],
         // Before a server is looked for.
         &["twin", "patch", "d1", "{"],
         &["twin", "patch", "d1", "{\"desired\":{}}"],

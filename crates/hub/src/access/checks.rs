@@ -8,7 +8,7 @@ use crate::limits::Limit;
 use crate::secret::{Fingerprint, SymmetricKey};
 
 use super::gate::{Gate, Registered};
-use super::operation::Operation;
+use super::operation::Definition;
 use super::policy::Policy;
 use super::profile::HubProfile;
 use super::proof::Basis;
@@ -72,7 +72,12 @@ impl Gate {
         if let Some((identity, _)) = of {
             check_rules(hub, identity)?;
         }
-        self.check_expiry(token.expires(), subject.clone())?;
+        self.check_expiry(token.expires(), subject.clone())
+            .inspect_err(|_| {
+                if !trail.is_kept() {
+                    self.limits.hit(Limit::SasClockSkewSecs);
+                }
+            })?;
         trail.passed(Step::Expiry, "Is the token still good?", || {
             let now = self.clock.now();
             (format!("an expiry after {now}"), token.expires().to_string())
@@ -134,6 +139,7 @@ impl Gate {
     /// An open connection or link lasts until the grace after the expiry is over.
     pub(super) fn check_grace(&self, expires: Timestamp, subject: Subject) -> Result<(), Refusal> {
         self.check_within(expires, Limit::SasExpiryGraceSecs, subject)
+            .inspect_err(|_| self.limits.hit(Limit::SasExpiryGraceSecs))
     }
 
     /// A new check takes a token until the clock skew after its expiry is over.
@@ -146,7 +152,6 @@ impl Gate {
         if now < expires.plus(self.limits.time(limit)) {
             return Ok(());
         }
-        self.limits.hit(limit);
         let ago = now.since(expires).as_secs().to_string();
         Err(Refusal::new(Reason::TokenExpired, subject).finding(&ago))
     }
@@ -229,13 +234,13 @@ pub(super) fn check_device_connect(policy: &str, rights: Rights) -> Result<(), R
         .expecting("DeviceConnect"))
 }
 
-pub(super) fn check_operation<O: Operation>(policy: &str, rights: Rights) -> Result<(), Refusal> {
-    if O::DEFINITION.is_held_by(rights) {
+pub(super) fn check_operation(operation: &Definition, policy: &str, rights: Rights) -> Result<(), Refusal> {
+    if operation.is_held_by(rights) {
         return Ok(());
     }
     Err(Refusal::of_policy(policy, Reason::RightMissing)
         .finding(&rights.to_string())
-        .expecting(&O::DEFINITION.policies_text()))
+        .expecting(&operation.policies_text()))
 }
 
 pub(super) fn scope_mismatch(

@@ -25,7 +25,7 @@ use crate::trust::Trust;
 use super::bearer::{Bearers, is_bearer};
 use super::checks::{Passed, check_device_scope, check_operation, scope_mismatch};
 use super::credential::{Credential, Secretive};
-use super::operation::Operation;
+use super::operation::{Definition, Operation};
 use super::policies::Policies;
 use super::profile::HubProfile;
 use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis};
@@ -226,8 +226,9 @@ impl Gate {
 
     /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
     pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
-        let decision = self.decide_service(token, path, &mut Trail::silent());
-        decision.inspect(|proof| self.note_use(proof.actor()))
+        let actor = self.decide_service(O::DEFINITION, token, path, &mut Trail::silent())?;
+        self.note_use(&actor);
+        Ok(Authorized::new(self.profile().name.clone(), actor))
     }
 
     /// Remembers that a policy is used.
@@ -237,21 +238,27 @@ impl Gate {
         }
     }
 
-    /// The same decision with all its steps.
-    pub fn explain_service<O: Operation>(&self, token: &str, path: &str) -> Explanation<Authorized<O>> {
+    /// The same decision with all its steps: who would be let in, without a proof of it. It changes nothing and leaves no record.
+    pub fn explain_service(
+        &self,
+        operation: &'static Definition,
+        token: &str,
+        path: &str,
+    ) -> Explanation<Actor> {
         let mut trail = Trail::kept();
-        let decision = self.decide_service(token, path, &mut trail);
+        let decision = self.decide_service(operation, token, path, &mut trail);
         Explanation::new(trail, decision)
     }
 
-    fn decide_service<O: Operation>(
+    fn decide_service(
         &self,
+        operation: &'static Definition,
         token: &str,
         path: &str,
         trail: &mut Trail,
-    ) -> Result<Authorized<O>, Refusal> {
+    ) -> Result<Actor, Refusal> {
         if is_bearer(token) {
-            return self.authorize_bearer(token);
+            return self.decide_bearer(operation, token, trail);
         }
         let hub = self.profile();
         let token = self.service_token(token)?;
@@ -272,11 +279,11 @@ impl Gate {
         trail.passed(Step::Scope, "Does the token cover what is asked for?", || {
             (resource.to_string(), passed.scope.to_string())
         });
-        check_operation::<O>(name, passed.rights)?;
+        check_operation(operation, name, passed.rights)?;
         trail.passed(Step::Right, "Does the policy hold the right?", || {
-            (O::DEFINITION.policies_text(), passed.rights.to_string())
+            (operation.policies_text(), passed.rights.to_string())
         });
-        Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
+        Ok(Actor::Policy(name.into()))
     }
 
     /// The operation `O` for the operator of this server: its command line, its configuration, its start. Never for a peer.

@@ -7,12 +7,13 @@ use crate::clock::Timestamp;
 use super::bearer::{Bearers, Verified, is_bearer};
 use super::gate::Gate;
 use super::grant::{Grant, Holder};
-use super::operation::{ACTION_PREFIX, Action, Operation};
+use super::operation::{ACTION_PREFIX, Action, Definition, Operation};
 use super::proof::{Actor, Authorized, Basis};
-use super::refusal::{Reason, Refusal, Subject};
+use super::refusal::{Reason, Refusal, Step, Subject};
 use super::rights::Rights;
 use super::roles::Directory;
 use super::scope::Scope;
+use super::trail::Trail;
 
 impl Gate {
     /// Takes bearer tokens as well.
@@ -36,11 +37,31 @@ impl Gate {
         }
     }
 
-    /// Whether the bearer of a token may do the operation `O`. There is no scope below a hub (service-rest.md 2.2).
-    pub(super) fn authorize_bearer<O: Operation>(&self, token: &str) -> Result<Authorized<O>, Refusal> {
+    /// Whether the bearer of a token may do an operation. There is no scope below a hub (service-rest.md 2.2).
+    pub(super) fn decide_bearer(
+        &self,
+        operation: &'static Definition,
+        token: &str,
+        trail: &mut Trail,
+    ) -> Result<Actor, Refusal> {
         let bearers = self.bearers()?;
         let verified = bearers.verify(token)?;
-        self.authorize_verified(bearers, &verified)
+        trail.passed(
+            Step::Signature,
+            "Is the bearer token of a trusted issuer, and good?",
+            || {
+                let expected = "a signature, an audience and a time that the hub takes".to_owned();
+                (expected, verified.principal.subject().to_string())
+            },
+        );
+        let actor = decide_verified(operation, bearers, &verified)?;
+        trail.passed(Step::Right, "Does a role grant the action?", || {
+            (
+                action_text(operation),
+                format!("a role of {}", verified.principal.subject()),
+            )
+        });
+        Ok(actor)
     }
 
     /// A bearer token that is put on a connection.
@@ -65,33 +86,38 @@ impl Gate {
     ) -> Result<Authorized<O>, Refusal> {
         let bearers = self.bearers()?;
         bearers.recheck(&bearer.0)?;
-        self.authorize_verified(bearers, &bearer.0)
-    }
-
-    fn authorize_verified<O: Operation>(
-        &self,
-        bearers: &Bearers,
-        verified: &Verified,
-    ) -> Result<Authorized<O>, Refusal> {
-        let view = bearers.directory().view();
-        let allowed = verified.allowed(view.generation(), |principal| view.allowed(principal));
-        if allowed.contains(O::DEFINITION) {
-            let actor = Actor::Principal(Arc::clone(&verified.principal.id));
-            return Ok(Authorized::new(self.profile().name.clone(), actor));
-        }
-        let expected = match O::DEFINITION.action {
-            Action::Data(names) | Action::Control(names) => {
-                let names = names.iter().map(|name| format!("{ACTION_PREFIX}{name}"));
-                names.collect::<Vec<_>>().join(" and ")
-            }
-            Action::None => "a shared access policy, as no role gives this".to_owned(),
-        };
-        Err(Refusal::new(Reason::PrincipalUnassigned, verified.principal.subject()).expecting(&expected))
+        let actor = decide_verified(O::DEFINITION, bearers, &bearer.0)?;
+        Ok(Authorized::new(self.profile().name.clone(), actor))
     }
 
     fn bearers(&self) -> Result<&Bearers, Refusal> {
         let bearers = self.bearers.as_ref();
         bearers.ok_or_else(|| Refusal::new(Reason::BearerUnsupported, Subject::Peer))
+    }
+}
+
+fn decide_verified(
+    operation: &'static Definition,
+    bearers: &Bearers,
+    verified: &Verified,
+) -> Result<Actor, Refusal> {
+    let view = bearers.directory().view();
+    let allowed = verified.allowed(view.generation(), |principal| view.allowed(principal));
+    if allowed.contains(operation) {
+        return Ok(Actor::Principal(Arc::clone(&verified.principal.id)));
+    }
+    let refusal = Refusal::new(Reason::PrincipalUnassigned, verified.principal.subject());
+    Err(refusal.expecting(&action_text(operation)))
+}
+
+/// What a role must grant for an operation, in words.
+fn action_text(operation: &Definition) -> String {
+    match operation.action {
+        Action::Data(names) | Action::Control(names) => {
+            let names = names.iter().map(|name| format!("{ACTION_PREFIX}{name}"));
+            names.collect::<Vec<_>>().join(" and ")
+        }
+        Action::None => "a shared access policy, as no role gives this".to_owned(),
     }
 }
 

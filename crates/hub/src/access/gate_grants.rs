@@ -136,7 +136,7 @@ impl Gate {
             .get(policy)
             .map(|policy| policy.rights)
             .unwrap_or_default();
-        check_operation::<O>(policy, rights)?;
+        check_operation(O::DEFINITION, policy, rights)?;
         let actor = Actor::Policy(policy.clone());
         self.note_use(&actor);
         Ok(Authorized::new(hub.name.clone(), actor))

@@ -76,6 +76,11 @@ macro_rules! reasons {
                 match self { $(Self::$name => Step::$step,)* }
             }
 
+            /// What is wrong, as a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+
             /// What the operator can do.
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$name => $advice,)* }

@@ -34,6 +34,11 @@ impl Trail {
         Self(Some(Vec::new()))
     }
 
+    /// Whether the decision is only explained: then nothing may count it.
+    pub(super) const fn is_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Notes a question that was answered well; `answer` gives what was expected and what was found, and is asked for only if
     /// somebody reads it.
     pub(super) fn passed(
@@ -77,6 +82,14 @@ impl<T> Explanation<T> {
         Self {
             passed: trail.into_steps(),
             decision,
+        }
+    }
+
+    /// The same explanation of something else that came of the decision.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Explanation<U> {
+        Explanation {
+            passed: self.passed,
+            decision: self.decision.map(f),
         }
     }
 }

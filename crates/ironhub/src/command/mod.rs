@@ -3,6 +3,7 @@
 mod advise;
 mod assignment;
 mod audit;
+mod auth;
 mod ca;
 mod cert;
 mod commands;
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Tell why a token or certificate is taken or refused, without the peer that holds it
+    #[command(subcommand)]
+    Auth(auth::Command),
     /// Create, show, rotate and delete shared access policies
     #[command(subcommand)]
     Policy(policy::Command),
@@ -144,6 +148,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Explain(command) => explain::run(&command),
         Command::Advise(arguments) => advise::run(&arguments),
         Command::Audit(command) => audit::run(&command),
+        Command::Auth(command) => auth::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Ca(command) => ca::run(&command),
         Command::Cert(command) => cert::run(&command),

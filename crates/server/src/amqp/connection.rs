@@ -340,8 +340,7 @@ impl Connection {
             .to_owned();
         let now = self.app.clock.elapsed();
         let Some(hub) = self.app.hubs.by_host(&asked) else {
-            let text = format!("There is no hub named '{asked}' here.");
-            self.machine.close(now, Some(Error::new(fault::NOT_FOUND, &text)));
+            self.machine.close(now, Some(fault::unknown_host(&asked)));
             return Err(Ending::UnknownHost(asked));
         };
         self.origin = self.origin.clone().claiming(Some(hub.name().clone()), None, None);

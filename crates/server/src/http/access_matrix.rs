@@ -165,6 +165,7 @@ const KINDS: &[(char, &str, &str)] = &[
     ('a', "GET", "/$ironhub/v1/assignments"),
     ('a', "POST", "/$ironhub/v1/assignments"),
     ('a', "DELETE", "/$ironhub/v1/assignments/x"),
+    ('a', "POST", "/$ironhub/v1/explain-auth"),
     ('a', "GET", "/$ironhub/v1/advice"),
     ('a', "GET", "/$ironhub/v1/audit"),
     ('a', "GET", "/$ironhub/v1/audit/export"),

@@ -61,7 +61,9 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => operation::<Management>(),
+            Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit | Self::ExplainAuth => {
+                operation::<Management>()
+            }
             Self::Revocation(_) => operation::<Management>(),
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
@@ -134,6 +136,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/$ironhub/v1/audit/export"),
     ("GET", "/$ironhub/v1/audit/check"),
     ("GET", "/$ironhub/v1/monitor"),
+    ("POST", "/$ironhub/v1/explain-auth"),
     ("GET", "/$ironhub/v1/explain/{id}"),
     ("GET", "/$ironhub/v1/explain/{id}/modules/{module}"),
     ("GET", "/$ironhub/v1/watch/{id}"),

@@ -23,6 +23,10 @@ mod device_command;
 mod device_property;
 mod events;
 mod explain;
+mod explain_auth;
+#[cfg(test)]
+mod explain_auth_tests;
+mod explain_auth_told;
 mod feedback;
 mod files;
 mod management;

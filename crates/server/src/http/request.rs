@@ -34,8 +34,9 @@ use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    advice, arm, audit, authorities, blobs, commands, device, events, explain, feedback, files, management,
-    master_key, methods, modules, policies, registry, revocation, roles, settings, twins, upgrade,
+    advice, arm, audit, authorities, blobs, commands, device, events, explain, explain_auth, feedback, files,
+    management, master_key, methods, modules, policies, registry, revocation, roles, settings, twins,
+    upgrade,
 };
 
 /// API versions that are known; `docs` of Azure list them per client (service-rest.md 1).
@@ -228,6 +229,7 @@ async fn dispatch(
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
         Route::Explain(target) => explain::identity(&call, &target).await,
+        Route::ExplainAuth => explain_auth::explain(call).await,
         Route::GetSettings => settings::get(&call),
         Route::PatchSettings => settings::patch(call).await,
         Route::Status => management::status(&call).await,

@@ -187,6 +187,8 @@ pub(crate) enum Route {
     Explain(Target),
     /// `GET /$ironhub/v1/watch/{id}[/modules/{module}]`
     WatchTwin(Target),
+    /// `POST /$ironhub/v1/explain-auth`
+    ExplainAuth,
     /// `GET /$ironhub/v1/master-key`
     MasterKeyStatus,
     /// `POST /$ironhub/v1/master-key/rotate`
@@ -309,6 +311,7 @@ impl Route {
             (["commands", _, "modules", _], "POST") => Ok(Self::SendCommand(target(3, true))),
             (["explain", _], "GET") => Ok(Self::Explain(target(3, false))),
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
+            (["explain-auth"], "POST") => Ok(Self::ExplainAuth),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
             (["advice"], "GET") => Ok(Self::Advice),
@@ -352,7 +355,8 @@ impl Route {
             (
                 [
                     "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
-                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments" | "audit" | "advice",
+                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments" | "audit" | "advice"
+                    | "explain-auth",
                 ]
                 | ["audit", "export" | "check"]
                 | [
@@ -427,6 +431,7 @@ impl Route {
                 | Self::Unassign(_)
                 | Self::SendCommand(_)
                 | Self::Explain(_)
+                | Self::ExplainAuth
                 | Self::WatchTwin(_)
                 | Self::MasterKeyStatus
                 | Self::RotateMasterKey

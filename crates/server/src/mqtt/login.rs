@@ -73,18 +73,21 @@ impl TurnedAway {
         })
     }
 
-    /// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
-    /// (device-mqtt-https.md 3.3). 3 was seen of a hub with network rules, too (service-rest.md 19).
     fn refused(refusal: &Refusal) -> Box<Self> {
-        let may_change = matches!(refusal.reason, Reason::IdentityDisabled | Reason::NetworkDenied);
-        let code = if refusal.is_passing() || may_change {
-            ConnectCode::ServerUnavailable
-        } else {
-            ConnectCode::NotAuthorized
-        };
-        let mut turned_away = Self::with(code, outcome_of(refusal));
+        let mut turned_away = Self::with(code_of(refusal), outcome_of(refusal));
         turned_away.is_hushed = refusal.is_hushed();
         turned_away
+    }
+}
+
+/// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
+/// (device-mqtt-https.md 3.3). 3 was seen of a hub with network rules, too (service-rest.md 19).
+pub(crate) fn code_of(refusal: &Refusal) -> ConnectCode {
+    let may_change = matches!(refusal.reason, Reason::IdentityDisabled | Reason::NetworkDenied);
+    if refusal.is_passing() || may_change {
+        ConnectCode::ServerUnavailable
+    } else {
+        ConnectCode::NotAuthorized
     }
 }
 
