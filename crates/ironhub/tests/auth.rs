@@ -26,7 +26,9 @@ fn host_of(connection_string: &str) -> &str {
 }
 
 fn in_an_hour() -> Timestamp {
-    SystemClock::new().now().plus(std::time::Duration::from_secs(3_600))
+    SystemClock::new()
+        .now()
+        .plus(std::time::Duration::from_secs(3_600))
 }
 
 #[test]

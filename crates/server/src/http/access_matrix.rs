@@ -388,13 +388,13 @@ async fn bearers(app: &App) -> Vec<Credential> {
     let token = |iss: &str, sub: &str| {
         let claims = json!({"iss": iss, "sub": sub, "aud": DEFAULT_AUDIENCES[0], "exp": START_SECS + 3_600});
         let head = json!({"alg": "ES256", "kid": "k"});
-        let signed = format!(
+        let statement = format!(
             "{}.{}",
             text(head.to_string().as_bytes()),
             text(claims.to_string().as_bytes())
         );
-        let signature = signer.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        Some(format!("Bearer {signed}.{}", text(signature.as_ref())))
+        let signature = signer.sign(&SystemRandom::new(), statement.as_bytes()).unwrap();
+        Some(format!("Bearer {statement}.{}", text(signature.as_ref())))
     };
     let mut all = Vec::new();
     for role in [

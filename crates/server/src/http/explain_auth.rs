@@ -3,65 +3,22 @@
 //! The gate decides as it does for the peer itself, and tells its steps. Nothing comes of it: no record, no failed login, no use of a
 //! policy. What is not looked at: bounds on failed logins, and the version of TLS. The answer repeats no credential.
 
-use std::net::IpAddr;
-
-use hub::access::operation::{self, Definition, Management};
+use hub::access::operation::Management;
 use hub::access::{Actor, Credential, Explanation, PassedStep, Reason, Refusal, Step, Subject, Usage};
 use hub::error::Error;
-use hub::identity::IdentityId;
 use hub::limits::Limit;
 use hub::network::Endpoint;
 use hub::trust::certificate_from_upload;
-use hyper::{Method, StatusCode};
-use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::demand::Demand;
 use super::explain_auth_told::{Peer, Protocol};
+use super::explain_auth_wish::{Given, Wish, wish};
 use super::reply::{self, Reply};
 use super::request::Call;
-use super::route::{Route, Target};
 
 /// Certificates of a chain that are looked at.
 const CERTIFICATES_MAX: usize = 16;
-
-/// Longest host name, and longest path, in bytes.
-const TEXT_BYTES_MAX: usize = 1_024;
-
-/// Where devices send over HTTPS, unless the caller says otherwise.
-const DEVICE_PATH: &str = "messages/events";
-
-/// Without `Debug`: it holds a credential.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Given {
-    host: Option<String>,
-    protocol: Option<Protocol>,
-    /// The address that the peer comes from; without one the network rules are not asked.
-    address: Option<IpAddr>,
-    device: Option<String>,
-    module: Option<String>,
-    token: Option<String>,
-    /// Leaf first.
-    #[serde(default)]
-    certificates: Vec<String>,
-    operation: Option<String>,
-    method: Option<String>,
-    path: Option<String>,
-}
-
-/// What the peer wants.
-enum Wish {
-    /// To speak for an identity; over HTTPS, for a path below it.
-    Identity(IdentityId, String),
-    /// An operation of the service side, at a path as tokens name it.
-    Service {
-        row: &'static Definition,
-        path: String,
-        endpoints: &'static [Endpoint],
-    },
-}
 
 pub(super) async fn explain(mut call: Call) -> Result<Reply, Error> {
     call.authorize::<Management>()?;
@@ -190,83 +147,6 @@ async fn decide(
                 format!("{who} is allowed {}", row.name)
             })
         }
-    }
-}
-
-fn wish(given: &Given) -> Result<Wish, Error> {
-    for (name, text) in [("host", &given.host), ("path", &given.path)] {
-        if text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(Error::argument(format!("{name} has over {TEXT_BYTES_MAX} bytes")));
-        }
-    }
-    match (&given.device, &given.module) {
-        (Some(device), module) => {
-            if given.operation.is_some() {
-                return Err(Error::argument(
-                    "An operation is of services, and a device is named",
-                ));
-            }
-            let target = Target {
-                device: device.clone(),
-                module: module.clone(),
-            };
-            let path = given.path.as_deref().unwrap_or(DEVICE_PATH);
-            let path = path.strip_prefix('/').unwrap_or(path).to_owned();
-            Ok(Wish::Identity(Call::identity(&target)?, path))
-        }
-        (None, Some(_)) => Err(Error::argument("A module is named and its device is not")),
-        (None, None) => service_wish(given),
-    }
-}
-
-fn service_wish(given: &Given) -> Result<Wish, Error> {
-    if given.protocol == Some(Protocol::Mqtt) {
-        return Err(Error::argument(
-            "Services come over HTTPS and AMQP, not over MQTT",
-        ));
-    }
-    let named = given.operation.as_deref().map(|name| {
-        let found = operation::ALL
-            .iter()
-            .find(|row| row.name.eq_ignore_ascii_case(name));
-        found.copied().ok_or_else(|| {
-            let names: Vec<_> = operation::ALL.iter().map(|row| row.name).collect();
-            Error::argument(format!("The operations are {}", names.join(", ")))
-        })
-    });
-    let named = named.transpose()?;
-    let url = given.path.as_deref().unwrap_or_default();
-    let url = url.split_once('?').map_or(url, |(path, _)| path);
-    let path = url.strip_prefix('/').unwrap_or(url);
-    let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
-    if let Some(row) = named {
-        let endpoints: &[Endpoint] = match row.name {
-            "ReadEvents" => &[Endpoint::Reader],
-            _ => &[Endpoint::Service],
-        };
-        return Ok(Wish::Service { row, path, endpoints });
-    }
-    if given.path.is_none() {
-        return Err(Error::argument(
-            "Name a device, or an operation or a path of services",
-        ));
-    }
-    let method = given.method.as_deref().unwrap_or("GET");
-    let method: Method = method
-        .to_ascii_uppercase()
-        .parse()
-        .map_err(|_| Error::argument("method is no method of HTTP"))?;
-    let route = Route::find(&method, url)
-        .map_err(|_| Error::argument("The hub has no such path, or not with this method"))?;
-    match route.demand() {
-        Demand::Operation(row) | Demand::OperationOrEdge(row) => Ok(Wish::Service {
-            row,
-            path,
-            endpoints: route.endpoints(),
-        }),
-        Demand::Itself => Err(Error::argument(
-            "The path is for the device itself: name the device",
-        )),
     }
 }
 

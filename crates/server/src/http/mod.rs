@@ -27,6 +27,7 @@ mod explain_auth;
 #[cfg(test)]
 mod explain_auth_tests;
 mod explain_auth_told;
+mod explain_auth_wish;
 mod feedback;
 mod files;
 mod management;
