@@ -39,10 +39,10 @@ pub(crate) struct App {
     pub(crate) feedback: Arc<Feedback>,
     pub(crate) files: Arc<Files>,
     pub(crate) records: Arc<Records>,
-    pub(crate) failures: Arc<Failures>,
     pub(crate) trail: Arc<Trail>,
     /// One survey at a time: each reads every identity.
     pub(crate) surveying: tokio::sync::Mutex<()>,
+    pub(crate) failures: Arc<Failures>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) master_keys: Arc<MasterKeyService>,
     pub(crate) bus: Arc<dyn Bus>,

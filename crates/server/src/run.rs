@@ -55,10 +55,10 @@ const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How often blocks that became no file are looked for.
 const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
-/// How often revocation lists are looked through for what is due.
-const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
 /// How often the audit trails are looked through for entries that are over age or count.
 const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How often revocation lists are looked through for what is due.
+const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -200,6 +200,7 @@ pub async fn run(
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
+    let trail_sweeper = tokio::spawn(sweep_trails(Arc::clone(&app)));
     let resealer = tokio::spawn(reseal(Arc::clone(&app)));
     let refreshers: Vec<_> = app
         .hubs
@@ -207,7 +208,6 @@ pub async fn run(
         .iter()
         .map(|hub| tokio::spawn(refresh_lists(Arc::clone(hub.revocation()))))
         .collect();
-    let trail_sweeper = tokio::spawn(sweep_trails(Arc::clone(&app)));
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -227,9 +227,9 @@ pub async fn run(
     flusher.abort();
     sweeper.abort();
     blob_sweeper.abort();
+    trail_sweeper.abort();
     resealer.abort();
     refreshers.iter().for_each(tokio::task::JoinHandle::abort);
-    trail_sweeper.abort();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -439,9 +439,9 @@ pub(crate) fn assemble(
         feedback,
         files,
         records: Arc::new(records),
-        failures: Arc::new(Failures::new(Arc::clone(&clock), Arc::clone(&limits))),
         trail: Arc::new(trail),
         surveying: tokio::sync::Mutex::default(),
+        failures: Arc::new(Failures::new(Arc::clone(&clock), Arc::clone(&limits))),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),

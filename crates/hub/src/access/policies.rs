@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::audit::{self, Act, Entry};
+use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -195,21 +195,6 @@ impl Policies {
         .await
     }
 
-    /// Says in the audit trail that the keys of a policy, or of all, go out to the holder of the proof; durable when this returns.
-    ///
-    /// # Errors
-    /// The entry cannot be written. The keys must not go out then.
-    pub async fn note_keys_read(
-        &self,
-        proof: &Authorized<operation::Management>,
-        name: Option<&str>,
-    ) -> Result<(), Error> {
-        self.check_hub(proof)?;
-        let subject = name.map_or_else(|| audit::Subject::hub(&self.hub), audit::Subject::policy);
-        let entry = Entry::new(proof.caller(), Act::PolicyKeysRead, subject);
-        audit::note(&*self.store, &*self.clock, &self.hub, entry).await
-    }
-
     /// The policy of a name.
     pub fn get(&self, name: &str) -> Option<Arc<Policy>> {
         self.held().get(name).map(|held| Arc::clone(&held.policy))
@@ -275,10 +260,11 @@ impl Policies {
         if last_owner == LastOwner::Stays {
             check_owner(&held, &draft)?;
         }
-        let writes = self.writes(proof.caller(), &held, &draft)?;
+        let mut writes = self.writes(&held, &draft)?;
         if writes.is_empty() {
             return Ok(given);
         }
+        writes.extend(self.entries(proof.caller(), &held, &draft)?);
         let version = self.store.apply(writes).await.map_err(|error| match error {
             ApplyError::Conflict { .. } => Error::bug("a policy write without condition met a conflict"),
             ApplyError::Store(error) => error.into(),
@@ -317,14 +303,32 @@ impl Policies {
         Ok(())
     }
 
-    /// What tells the draft from what is stored, with its entries of the audit trail.
-    fn writes(&self, caller: &Caller, held: &Named, draft: &Draft) -> Result<Vec<Write>, Error> {
-        let mut writes = Vec::new();
+    /// What tells the draft from what is stored.
+    /// What the audit trail tells of a change: a policy each.
+    fn entries(&self, caller: &Caller, held: &Named, draft: &Draft) -> Result<Vec<Write>, Error> {
         let now = self.clock.now();
-        let entry = |act, name: &str, rights: String| {
-            let entry = Entry::new(caller, act, audit::Subject::policy(name)).saying(rights);
-            entry.write(&self.hub, now)
-        };
+        let mut entries = Vec::new();
+        for (name, policy) in draft {
+            let before = held.get(name).map(|held| &held.policy);
+            if before.is_some_and(|before| Arc::ptr_eq(before, policy)) {
+                continue;
+            }
+            let subject = Subject::policy(name);
+            let entry = match before {
+                None => Entry::new(caller, Act::PolicyCreate, subject).saying(policy.rights.to_string()),
+                Some(before) => differences(Entry::new(caller, Act::PolicyUpdate, subject), before, policy),
+            };
+            entries.push(entry.write(&self.hub, now)?);
+        }
+        for name in held.keys().filter(|name| !draft.contains_key(*name)) {
+            let entry = Entry::new(caller, Act::PolicyDelete, Subject::policy(name));
+            entries.push(entry.write(&self.hub, now)?);
+        }
+        Ok(entries)
+    }
+
+    fn writes(&self, held: &Named, draft: &Draft) -> Result<Vec<Write>, Error> {
+        let mut writes = Vec::new();
         for (name, policy) in draft {
             if held
                 .get(name)
@@ -332,11 +336,6 @@ impl Policies {
             {
                 continue;
             }
-            let act = match held.get(name) {
-                Some(_) => Act::PolicyUpdate,
-                None => Act::PolicyCreate,
-            };
-            writes.push(entry(act, name, policy.rights.to_string())?);
             let key = key(&self.hub, name);
             writes.push(Write::Put {
                 body: policy::encode(policy, &self.vault, &key)?.into(),
@@ -344,8 +343,7 @@ impl Policies {
                 expect: Expect::Any,
             });
         }
-        for (name, gone) in held.iter().filter(|(name, _)| !draft.contains_key(*name)) {
-            writes.push(entry(Act::PolicyDelete, name, gone.policy.rights.to_string())?);
+        for name in held.keys().filter(|name| !draft.contains_key(*name)) {
             writes.push(Write::Delete {
                 key: key(&self.hub, name),
                 expect: Expect::Any,
@@ -353,6 +351,21 @@ impl Policies {
         }
         Ok(writes)
     }
+}
+
+/// What is different about a policy; of a key only that it is another one.
+fn differences<'a>(entry: Entry<'a>, before: &Policy, after: &Policy) -> Entry<'a> {
+    let mut entry = entry;
+    if before.rights != after.rights {
+        entry = entry.saying(format!("rights {} -> {}", before.rights, after.rights));
+    }
+    if !before.primary.is_same(&after.primary) {
+        entry = entry.saying("primary key");
+    }
+    if !before.secondary.is_same(&after.secondary) {
+        entry = entry.saying("secondary key");
+    }
+    entry
 }
 
 fn unknown(name: &str) -> Error {

@@ -240,10 +240,10 @@ impl<O: Operation> From<Authorized<O>> for ModuleCaller<O> {
 pub enum Actor {
     /// The holder of a policy's key.
     Policy(Arc<str>),
-    /// Somebody with roles, by the id that the issuer gives.
-    Principal(Arc<str>),
     /// An edge device, about its own modules.
     EdgeDevice(DeviceId),
+    /// Somebody with roles, by the id that the issuer gives.
+    Principal(Arc<str>),
     /// The operator of the server: its command line, its configuration, its start.
     Operator,
 }
@@ -252,8 +252,8 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(name) => write!(f, "policy '{name}'"),
-            Self::Principal(id) => write!(f, "principal '{}'", id.escape_debug()),
             Self::EdgeDevice(device) => write!(f, "edge device '{device}'"),
+            Self::Principal(id) => write!(f, "principal '{}'", id.escape_debug()),
             Self::Operator => f.write_str("the operator"),
         }
     }

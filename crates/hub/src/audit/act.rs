@@ -46,11 +46,9 @@ acts! {
     CertificateDelete "certificate.delete" "A CA certificate was taken from the hub.";
     RevocationAdd "revocation.add" "A certificate or an authority was blocked, or a source of revocations was added.";
     RevocationRemove "revocation.remove" "A block or a source of revocations was removed.";
-    RoleCreate "role.create" "A role was assigned or defined.";
-    RoleUpdate "role.update" "A role or its assignment was changed.";
-    RoleDelete "role.delete" "A role or its assignment was removed.";
-    IssuerUpdate "issuer.update" "An issuer of bearer tokens was added or changed.";
-    IssuerDelete "issuer.delete" "An issuer of bearer tokens is believed no more.";
+    RoleCreate "role.create" "A role was defined or assigned, or an issuer of tokens was trusted.";
+    RoleUpdate "role.update" "A role, an assignment or a trusted issuer was changed.";
+    RoleDelete "role.delete" "A role, an assignment or a trusted issuer was removed.";
     SettingUpdate "setting.update" "A setting of the hub was changed.";
     ConsumerGroupCreate "consumer-group.create" "A consumer group was made.";
     ConsumerGroupDelete "consumer-group.delete" "A consumer group was deleted.";

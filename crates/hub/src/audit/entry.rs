@@ -165,7 +165,7 @@ pub async fn note(
 fn actor_word(actor: &Actor) -> String {
     match actor {
         Actor::Policy(name) => format!("policy:{name}"),
-        Actor::Principal(id) => format!("principal:{id}"),
+        Actor::Principal(id) => format!("principal:{}", printable_within(id, NAME_CHARS_MAX)),
         Actor::EdgeDevice(device) => format!("device:{device}"),
         Actor::Operator => "operator".to_owned(),
     }

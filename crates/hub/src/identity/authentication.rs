@@ -106,7 +106,7 @@ impl Authentication {
 
     /// Whether it holds keys: secrets that the registry gives out.
     pub const fn has_keys(&self) -> bool {
-        matches!(self, Self::Sas { .. })
+        matches!(self, Self::Sas { .. } | Self::SealedSas(_))
     }
 
     /// Whether both accept exactly the same credentials.

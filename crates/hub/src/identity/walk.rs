@@ -19,7 +19,7 @@ impl Registry {
         let read = |document: &Document| {
             let id = DeviceId::parse(&document.key.id)
                 .map_err(|error| Error::bug(format!("a device is stored under a bad id: {error}")))?;
-            Ok(stored::decode(&id, &document.body)?)
+            Ok(stored::decode_open(&id, document, &self.vault)?)
         };
         documents.iter().map(read).collect()
     }
@@ -37,7 +37,7 @@ impl Registry {
             let (device, id) = document.key.id.split_once('/').ok_or_else(bad)?;
             let device = DeviceId::parse(device).map_err(|_| bad())?;
             let id = ModuleId::parse(id).map_err(|_| bad())?;
-            Ok(stored_module::decode(&device, &id, &document.body)?)
+            Ok(stored_module::decode_open(&device, &id, document, &self.vault)?)
         };
         documents.iter().map(read).collect()
     }

@@ -110,8 +110,9 @@ async fn what_is_stored_is_read_again() {
         world.bus.clone(),
         world.clock.clone(),
         world.limits.clone(),
-    );
-    let again = again.await.unwrap();
+    )
+    .await
+    .unwrap();
     assert_eq!(again.assignments(), directory.assignments());
     assert_eq!(again.assignments()[0].0, id);
     assert_eq!(again.roles(), directory.roles());

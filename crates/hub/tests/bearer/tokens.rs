@@ -86,18 +86,18 @@ async fn a_public_key_is_never_a_secret_and_no_signature_is_never_enough() {
         json!({"alg": "HS256", "kid": "k1"}),
         json!({"alg": "HS256", "kid": "k1", "jwk": signer.jwk("k1")}),
     ] {
-        let signed = format!("{}.{}", part(header.clone()), part(claims(&json!({}))));
+        let statement = format!("{}.{}", part(header.clone()), part(claims(&json!({}))));
         assert_eq!(
-            refusal(&world, &format!("{signed}.")).await,
+            refusal(&world, &format!("{statement}.")).await,
             Some(Reason::TokenMalformed),
             "{header}"
         );
         // The classic confusion: the published modulus as the key of an HMAC.
         let jwk = signer.jwk("k1");
         let key = hmac::Key::new(hmac::HMAC_SHA256, jwk["n"].as_str().unwrap().as_bytes());
-        let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()));
+        let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&key, statement.as_bytes()));
         assert_eq!(
-            refusal(&world, &format!("{signed}.{tag}")).await,
+            refusal(&world, &format!("{statement}.{tag}")).await,
             Some(Reason::TokenMalformed),
             "{header}"
         );

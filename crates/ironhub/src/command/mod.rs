@@ -73,6 +73,11 @@ pub(crate) enum Command {
     /// Tell all that is known of a device, and why it is refused
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Tell what of the hub and its devices could be safer, and how to mend it
+    Advise(advise::Arguments),
+    /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Create, show, rotate and delete shared access policies
     #[command(subcommand)]
     Policy(policy::Command),
@@ -82,11 +87,6 @@ pub(crate) enum Command {
     /// Make a certificate authority for development, and issue certificates to devices
     #[command(subcommand)]
     Cert(cert::Command),
-    /// Tell what of the hub and its devices could be safer, and how to mend it
-    Advise(advise::Arguments),
-    /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
-    #[command(subcommand)]
-    Audit(audit::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
@@ -142,11 +142,11 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
+        Command::Advise(arguments) => advise::run(&arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Ca(command) => ca::run(&command),
         Command::Cert(command) => cert::run(&command),
-        Command::Advise(arguments) => advise::run(&arguments),
-        Command::Audit(command) => audit::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
         Command::Issuer(command) => issuer::run(&command),
         Command::Role(command) => role::run(&command),

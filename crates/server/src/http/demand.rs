@@ -61,14 +61,17 @@ impl Route {
                 operation::<ReceiveFeedback>()
             }
             Self::Events | Self::GetSettings => operation::<ReadHub>(),
-            Self::Revocation(_) | Self::Advice | Self::Audit | Self::ExportAudit | Self::CheckAudit => {
-                operation::<Management>()
-            }
             Self::Monitor => operation::<ReadEvents>(),
             Self::ListConsumerGroups => operation::<ReadConsumerGroups>(),
             Self::PutConsumerGroup(_) | Self::DeleteConsumerGroup(_) => operation::<WriteConsumerGroups>(),
-            Self::MasterKeyStatus | Self::RotateMasterKey => operation::<Management>(),
-            Self::PatchSettings
+            Self::Advice
+            | Self::Audit
+            | Self::ExportAudit
+            | Self::CheckAudit
+            | Self::Revocation(_)
+            | Self::MasterKeyStatus
+            | Self::RotateMasterKey
+            | Self::PatchSettings
             | Self::ListAuthorities
             | Self::GetAuthority(_)
             | Self::PutAuthority(_)
@@ -80,8 +83,8 @@ impl Route {
             | Self::GetPolicy(_)
             | Self::PutPolicy(_)
             | Self::DeletePolicy(_)
-            | Self::RotatePolicy(_) => operation::<Management>(),
-            Self::ListIssuers
+            | Self::RotatePolicy(_)
+            | Self::ListIssuers
             | Self::PutIssuer(_)
             | Self::DeleteIssuer(_)
             | Self::ListRoles

@@ -2,6 +2,7 @@
 
 use hub::access::operation::Management;
 use hub::access::{Policy, Rights, Rotation};
+use hub::audit::{Act, Entry, Subject};
 use hub::error::{Code, Error};
 use hub::secret::SymmetricKey;
 use hyper::StatusCode;
@@ -39,14 +40,14 @@ pub(super) fn list(call: &Call) -> Result<Reply, Error> {
 
 pub(super) async fn get(call: &Call, name: &str) -> Result<Reply, Error> {
     let proof = call.authorize::<Management>()?;
-    let policies = call.hub.gate().policies();
-    let policy = policies.get(name).ok_or_else(|| {
+    let policy = call.hub.gate().policies().get(name).ok_or_else(|| {
         Error::peer(
             Code::GenericNotFound,
             format!("There is no policy '{}'", name.escape_debug()),
         )
     })?;
-    policies.note_keys_read(&proof, Some(name)).await?;
+    let entry = Entry::new(proof.caller(), Act::PolicyKeysRead, Subject::policy(name));
+    call.app.trail.note(proof.hub(), entry).await?;
     reply::json(StatusCode::OK, &with_keys(&policy))
 }
 

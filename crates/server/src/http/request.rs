@@ -284,7 +284,11 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
 
 /// Whether a path is for those who manage hubs.
 fn is_management(path: &str) -> bool {
-    arm::is_address(path) || path.starts_with("/$ironhub/")
+    const OWN: &str = "/$ironhub/";
+    let is_own = path
+        .get(..OWN.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(OWN));
+    is_own || arm::is_address(path)
 }
 
 /// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.

@@ -311,13 +311,13 @@ impl Route {
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
-            (["revocation", rest @ ..], method) => {
-                RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
-            }
             (["advice"], "GET") => Ok(Self::Advice),
             (["audit"], "GET") => Ok(Self::Audit),
             (["audit", "export"], "GET") => Ok(Self::ExportAudit),
             (["audit", "check"], "GET") => Ok(Self::CheckAudit),
+            (["revocation", rest @ ..], method) => {
+                RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
+            }
             (["settings"], "GET") => Ok(Self::GetSettings),
             (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
@@ -352,8 +352,9 @@ impl Route {
             (
                 [
                     "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
-                    | "authorities" | "master-key" | "audit" | "advice" | "issuers" | "roles" | "assignments",
+                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments" | "audit" | "advice",
                 ]
+                | ["audit", "export" | "check"]
                 | [
                     "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities"
                     | "issuers" | "roles" | "assignments",
@@ -362,7 +363,6 @@ impl Route {
                 | ["policies", _, "rotate"]
                 | ["authorities", _, "code" | "verify"]
                 | ["master-key", "rotate"]
-                | ["audit", "export" | "check"]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),

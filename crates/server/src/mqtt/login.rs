@@ -199,7 +199,8 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     let decision = hub
         .gate()
         .authenticate_device(&address.identity, &credential, Usage::Connection);
-    let decision = app.try_login(hub.name(), &claim, from, decision).await;
+    // What the decision needs is large; in a box of its own it does not wait with the peer for its CONNECT.
+    let decision = Box::pin(app.try_login(hub.name(), &claim, from, decision)).await;
     let proof = decision
         .map_err(|refusal| TurnedAway::refused(&refusal))?
         .admitted(admitted);

@@ -23,17 +23,6 @@ pub enum AssigneeKind {
     AppRole,
 }
 
-impl AssigneeKind {
-    /// Its word in documents and messages; never changes.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Subject => "subject",
-            Self::Group => "group",
-            Self::AppRole => "appRole",
-        }
-    }
-}
-
 /// Whom a role is assigned to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Assignee {
@@ -57,7 +46,11 @@ pub struct Assignment {
 impl Assignment {
     /// Its id, which is that of what it says: an assignment is there once or not at all.
     pub fn id(&self) -> String {
-        let kind = self.to.kind.word();
+        let kind = match self.to.kind {
+            AssigneeKind::Subject => "subject",
+            AssigneeKind::Group => "group",
+            AssigneeKind::AppRole => "appRole",
+        };
         // No part holds a line break.
         let said = [&*self.to.issuer, kind, &self.to.id, &self.role.to_lowercase()].join("\n");
         let hash = digest(&SHA256, said.as_bytes());

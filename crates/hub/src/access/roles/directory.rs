@@ -85,13 +85,15 @@ impl Directory {
         if changed.issuers.values().any(is_other) {
             return Err(conflict("Another issuer of the hub has the same claim iss"));
         }
-        let entry = self.entry(proof, Act::IssuerUpdate, Subject::new("issuer", &issuer.name))?;
         let write = self.put(ISSUERS, &issuer.name, stored::encode_issuer(&issuer)?);
+        let act = act_of(changed.issuers.contains_key(&issuer.name));
+        let entry = Entry::new(proof.caller(), act, Subject::new("issuer", &issuer.name));
+        let entry = entry.saying(&issuer.issuer);
         changed
             .issuers
             .insert(Arc::clone(&issuer.name), Arc::new(TrustedIssuer::new(issuer)));
         self.check_count(Limit::IssuersMax, changed.issuers.len())?;
-        self.apply(vec![write, entry], changed).await
+        self.apply(write, entry, changed).await
     }
 
     /// Trusts an issuer no more; what stands on its tokens ends. Assignments to its principals stay, for when it is trusted again.
@@ -105,8 +107,8 @@ impl Directory {
         if changed.issuers.remove(name).is_none() {
             return Err(Error::peer(Code::GenericNotFound, "The issuer is unknown"));
         }
-        let entry = self.entry(proof, Act::IssuerDelete, Subject::new("issuer", name))?;
-        self.apply(vec![self.delete(ISSUERS, name), entry], changed).await
+        let entry = Entry::new(proof.caller(), Act::RoleDelete, Subject::new("issuer", name));
+        self.apply(self.delete(ISSUERS, name), entry, changed).await
     }
 
     /// Adds a role, or changes it for all who have it.
@@ -122,15 +124,12 @@ impl Directory {
         }
         let _writer = self.writer.lock().await;
         let mut changed = Held::clone(&self.held());
-        let act = match changed.roles.get(&name) {
-            Some(_) => Act::RoleUpdate,
-            None => Act::RoleCreate,
-        };
-        let entry = self.entry(proof, act, Subject::new("role", &name))?;
         let write = self.put(ROLES, &name, stored::encode_role(&role)?);
+        let act = act_of(changed.roles.contains_key(&name));
+        let entry = Entry::new(proof.caller(), act, Subject::new("role", &role.role_name));
         changed.roles.insert(name, Arc::new(role));
         self.check_count(Limit::RolesMax, changed.roles.len())?;
-        self.apply(vec![write, entry], changed).await
+        self.apply(write, entry, changed).await
     }
 
     /// Removes a role that nobody has.
@@ -155,8 +154,8 @@ impl Directory {
         {
             return Err(conflict("The role is assigned; remove its assignments first"));
         }
-        let entry = self.entry(proof, Act::RoleDelete, Subject::new("role", &name))?;
-        self.apply(vec![self.delete(ROLES, &name), entry], changed).await
+        let entry = Entry::new(proof.caller(), Act::RoleDelete, Subject::new("role", &name));
+        self.apply(self.delete(ROLES, &name), entry, changed).await
     }
 
     /// Assigns a role; gives the id of the assignment. One that is there already stays.
@@ -182,11 +181,15 @@ impl Directory {
             )));
         }
         let id = assignment.id();
-        let entry = self.assignment_entry(proof, Act::RoleCreate, &assignment)?;
         let write = self.put(ASSIGNMENTS, &id, stored::encode_assignment(&assignment)?);
+        let act = act_of(changed.assignments.contains_key(&id));
+        let entry = Entry::new(proof.caller(), act, Subject::new("assignment", &id));
+        let entry = entry
+            .saying(format!("role {}", assignment.role))
+            .saying(format!("issuer {}", assignment.to.issuer));
         changed.assignments.insert(id.clone(), Arc::new(assignment));
         self.check_count(Limit::AssignmentsMax, changed.assignments.len())?;
-        self.apply(vec![write, entry], changed).await?;
+        self.apply(write, entry, changed).await?;
         Ok(id)
     }
 
@@ -198,12 +201,11 @@ impl Directory {
         self.check_hub(proof)?;
         let _writer = self.writer.lock().await;
         let mut changed = Held::clone(&self.held());
-        let Some(gone) = changed.assignments.remove(id) else {
+        if changed.assignments.remove(id).is_none() {
             return Err(Error::peer(Code::GenericNotFound, "The assignment is unknown"));
-        };
-        let entry = self.assignment_entry(proof, Act::RoleDelete, &gone)?;
-        self.apply(vec![self.delete(ASSIGNMENTS, id), entry], changed)
-            .await
+        }
+        let entry = Entry::new(proof.caller(), Act::RoleDelete, Subject::new("assignment", id));
+        self.apply(self.delete(ASSIGNMENTS, id), entry, changed).await
     }
 
     /// The issuers, by name.
@@ -281,23 +283,17 @@ impl Directory {
         }
     }
 
-    fn entry(&self, proof: &Proof, act: Act, subject: Subject) -> Result<Write, Error> {
-        Entry::new(proof.caller(), act, subject).write(&self.hub, self.clock.now())
-    }
-
-    fn assignment_entry(&self, proof: &Proof, act: Act, assignment: &Assignment) -> Result<Write, Error> {
-        let to = &assignment.to;
-        Entry::new(proof.caller(), act, Subject::new("assignment", &assignment.id()))
-            .saying(format!("role {}", assignment.role))
-            .saying(format!("{} {} of {}", to.kind.word(), to.id, to.issuer))
-            .write(&self.hub, self.clock.now())
-    }
-
-    async fn apply(&self, writes: Vec<Write>, changed: Held) -> Result<(), Error> {
-        self.store.apply(writes).await.map_err(|error| match error {
-            ApplyError::Conflict { .. } => Error::bug("a write of roles without condition met a conflict"),
-            ApplyError::Store(error) => error.into(),
-        })?;
+    async fn apply(&self, write: Write, entry: Entry<'_>, changed: Held) -> Result<(), Error> {
+        let entry = entry.write(&self.hub, self.clock.now())?;
+        self.store
+            .apply(vec![write, entry])
+            .await
+            .map_err(|error| match error {
+                ApplyError::Conflict { .. } => {
+                    Error::bug("a write of roles without condition met a conflict")
+                }
+                ApplyError::Store(error) => error.into(),
+            })?;
         self.replace(changed);
         Ok(())
     }
@@ -307,6 +303,15 @@ impl Directory {
         changed.index();
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
         self.bus.broadcast(&self.hub, Mail::Recheck);
+    }
+}
+
+/// What the audit trail calls a write.
+const fn act_of(is_there: bool) -> Act {
+    if is_there {
+        Act::RoleUpdate
+    } else {
+        Act::RoleCreate
     }
 }
 

@@ -136,8 +136,8 @@ impl Revocation {
             expect: Expect::Any,
         };
         let subject = Subject::new("revocation-list", name.as_str());
-        self.apply(write, Entry::new(proof.caller(), Act::RevocationAdd, subject))
-            .await?;
+        let entry = Entry::new(proof.caller(), Act::RevocationAdd, subject);
+        self.apply(write, entry).await?;
         let kept = present
             .as_ref()
             .filter(|listed| listed.definition.issuer == definition.issuer)
@@ -205,8 +205,8 @@ impl Revocation {
             expect: Expect::Any,
         };
         let subject = Subject::new("revocation-list", name.as_str());
-        self.apply(write, Entry::new(proof.caller(), Act::RevocationRemove, subject))
-            .await?;
+        let entry = Entry::new(proof.caller(), Act::RevocationRemove, subject);
+        self.apply(write, entry).await?;
         self.change(|held| held.lists.remove(name.as_str()));
         self.forget_progress(name);
         tracing::info!(hub = %self.hub, list = %name, by = %proof.actor(), "a revocation list is no longer used");

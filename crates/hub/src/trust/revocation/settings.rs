@@ -51,8 +51,8 @@ impl Revocation {
             expect: Expect::Any,
         };
         let entry = Entry::new(proof.caller(), Act::SettingUpdate, Subject::setting("revocation"));
-        self.apply(write, entry.saying(format!("status required: {is_required}")))
-            .await?;
+        let entry = entry.saying(format!("status required: {is_required}"));
+        self.apply(write, entry).await?;
         self.change(|held| held.requires_status = is_required);
         tracing::info!(hub = %self.hub, is_required, by = %proof.actor(), "what is demanded of certificates has changed");
         Ok(())

@@ -2,6 +2,7 @@
 
 use hub::access::operation::Management;
 use hub::access::{Policy, Rights};
+use hub::audit::{Act, Entry, Subject};
 use hub::entropy::Entropy;
 use hub::error::{Code, Error};
 use hub::secret::SymmetricKey;
@@ -48,23 +49,23 @@ pub(super) struct GivenRule {
 
 pub(super) async fn list(call: &Call) -> Result<Reply, Error> {
     let proof = call.authorize::<Management>()?;
-    let held = call.hub.gate().policies();
-    held.note_keys_read(&proof, None).await?;
-    let policies = held.list();
+    let policies = call.hub.gate().policies().list();
+    let entry = Entry::new(proof.caller(), Act::PolicyKeysRead, Subject::hub(proof.hub()));
+    call.app.trail.note(proof.hub(), entry).await?;
     let rules: Vec<Rule<'_>> = policies.iter().map(|policy| Rule::of(policy)).collect();
     list_of(&rules)
 }
 
 pub(super) async fn get(call: &Call, name: &str) -> Result<Reply, Error> {
     let proof = call.authorize::<Management>()?;
-    let held = call.hub.gate().policies();
-    let policy = held.get(name).ok_or_else(|| {
+    let policy = call.hub.gate().policies().get(name).ok_or_else(|| {
         Error::peer(
             Code::GenericNotFound,
             format!("The policy '{}' does not exist", name.escape_debug()),
         )
     })?;
-    held.note_keys_read(&proof, Some(name)).await?;
+    let entry = Entry::new(proof.caller(), Act::PolicyKeysRead, Subject::policy(name));
+    call.app.trail.note(proof.hub(), entry).await?;
     reply::json(StatusCode::OK, &Rule::of(&policy))
 }
 
