@@ -32,6 +32,7 @@ NO_BATCH_NODE = "azure-iot-device (Node) has batches over HTTPS only"
 NO_REJECT_MQTT = "MQTT has no way to reject a message"
 NO_REJECT_PYTHON = "azure-iot-device (Python) settles messages itself"
 ONLY_MESSAGES = "the protocol has telemetry, commands and files only"
+NO_MODULE_CERTIFICATES = "the module client of azure-iot-device (Node) takes keys only"
 NO_MODULE_MESSAGES = "module clients of the SDKs receive inputs of an edge hub, not commands"
 NO_MODULE_UPLOAD = "files belong to devices"
 
@@ -78,6 +79,8 @@ def missing_of(client: str, transport: str, credential: str) -> dict[str, str]:
         missing.setdefault("reject", NO_REJECT_MQTT)
     if transport == "http":
         missing |= dict.fromkeys(("twin", "report", "desired", "method"), ONLY_MESSAGES)
+    if client == "node" and credential in ("module thumbprint", "module CA"):
+        return dict.fromkeys(DEVICE_OPERATIONS, NO_MODULE_CERTIFICATES)
     if credential.startswith("module"):
         missing |= dict.fromkeys(("command", "reject"), NO_MODULE_MESSAGES) | {"upload": NO_MODULE_UPLOAD}
     return missing

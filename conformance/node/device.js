@@ -24,14 +24,20 @@ async function open({ connectionString, token, certificate, module, transport = 
   client = token
     ? kind.fromSharedAccessSignature(token, transports[transport])
     : kind.fromConnectionString(connectionString, transports[transport]);
-  if (certificate) await client.setOptions({ ...certificate, ca: readFileSync(caFile, "utf8") });
-  // Commands are asked for; by default once in many minutes.
-  if (transport === "http") await client.setOptions({ ca: readFileSync(caFile, "utf8"), http: { receivePolicy: { interval: 1 } } });
+  await setOptions(transport, certificate, caFile);
   if (!retries) client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => -1 });
   client.on("disconnect", () => tell("disconnect", {}));
   client.on("error", (error) => tell("error", { message: error.message }));
   client.on("connect", () => tell("connect", {}));
   await client.open();
+}
+
+async function setOptions(transport, certificate, caFile) {
+  const options = { ...certificate };
+  // Commands are asked for; by default once in many minutes. This transport answers only when its own options are among them.
+  if (transport === "http") options.http = { receivePolicy: { interval: 1 } };
+  if (Object.keys(options).length === 0) return;
+  await client.setOptions({ ...options, ca: readFileSync(caFile, "utf8") });
 }
 
 async function getTwin() {

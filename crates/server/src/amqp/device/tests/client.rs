@@ -220,16 +220,25 @@ impl Client {
     }
 
     pub(super) async fn grant(&mut self, channel: u16, handle: u32, credit: u32) {
+        self.flow(channel, handle, 0, credit, false).await;
+    }
+
+    /// Gives credit that is to be used or given back; `count` is how many messages were received before.
+    pub(super) async fn drain(&mut self, channel: u16, handle: u32, count: u32, credit: u32) {
+        self.flow(channel, handle, count, credit, true).await;
+    }
+
+    async fn flow(&mut self, channel: u16, handle: u32, count: u32, credit: u32, drain: bool) {
         let flow = Flow {
             next_incoming_id: Some(1),
             incoming_window: 5_000,
             next_outgoing_id: 1,
             outgoing_window: 5_000,
             handle: Some(handle),
-            delivery_count: Some(0),
+            delivery_count: Some(count),
             link_credit: Some(credit),
             available: None,
-            drain: false,
+            drain,
             echo: false,
             properties: None,
         };
@@ -447,6 +456,19 @@ impl Client {
                         return line;
                     }
                 }
+            }
+        }
+    }
+
+    /// The count of deliveries and the credit with which the next drain of a link ends.
+    pub(super) async fn drained(&mut self, handle: u32) -> (u32, u32) {
+        loop {
+            let (_, performative, _) = self.next().await.expect("the end of a drain");
+            if let Performative::Flow(flow) = performative
+                && flow.handle == Some(handle)
+                && flow.drain
+            {
+                return (flow.delivery_count.unwrap(), flow.link_credit.unwrap());
             }
         }
     }

@@ -134,3 +134,21 @@ async fn a_receiver_that_wants_them_settled_has_them_completed() {
     client.all().await;
     assert_eq!(depth(&bench).await, 0);
 }
+
+/// Credit that nothing came for goes back whenever the drain begins, and a command that comes later waits for new credit.
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_back_what_the_queue_does_not_use() {
+    let bench = Bench::new().await;
+    let mut client = receiving(&bench, 10).await;
+    assert_eq!(client.all().await, Vec::<String>::new());
+    client.drain(0, 0, 0, 10).await;
+    assert_eq!(client.drained(0).await, (10, 0));
+    send(&bench, "one").await;
+    assert_eq!(client.all().await, Vec::<String>::new());
+    client.drain(0, 0, 10, 5).await;
+    let (_, message) = client.message().await;
+    assert_eq!(body(&message), "one");
+    assert_eq!(client.drained(0).await, (15, 0));
+    send(&bench, "two").await;
+    assert_eq!(client.all().await, Vec::<String>::new());
+}
