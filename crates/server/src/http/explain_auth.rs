@@ -80,8 +80,8 @@ fn surroundings(
 ) -> Result<(), Refusal> {
     let names = call.hub.hosts().iter().map(|own| own.as_str().to_owned());
     let names = names.collect::<Vec<_>>().join(", ");
-    let named = call.app.hubs.by_host(host);
-    if named.is_none_or(|named| named.name() != call.hub.name()) {
+    let addressed = call.app.hubs.by_host(host);
+    if addressed.is_none_or(|addressed| addressed.name() != call.hub.name()) {
         return Err(Refusal::new(Reason::HostUnknown, Subject::Peer)
             .expecting(&names)
             .finding(host));

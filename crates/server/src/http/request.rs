@@ -200,6 +200,10 @@ async fn dispatch(
         demand: route.demand(),
     };
     call.hub.gate().prepare(call.token()).await;
+    carry_out(route, call).await
+}
+
+async fn carry_out(route: Route, call: Call) -> Result<Reply, Error> {
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
         Route::GetDevice(id) => registry::get(&call, &id).await,
