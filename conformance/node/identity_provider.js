@@ -10,6 +10,10 @@ import { converse } from "./conversation.js";
 const AUDIENCE = "https://iothubs.azure.net";
 const LIFE_SECS = 3600;
 
+// It tells people things on standard output, where the conversation is.
+console.info = console.error;
+console.log = console.error;
+
 let server;
 let issuer;
 let clients;
