@@ -23,6 +23,7 @@ from cut_line import CutLine
 from device_client import DeviceClient
 from event_readers import Tail
 from identities import Device
+from matrix import MATRIX
 from node_peer import NodePeer
 from proton_service import Door
 from subject import HOST, SDK_PORTS, TELEMETRY_ONLY, Hub, SubjectFailure, binary
@@ -39,6 +40,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         binary()
     except SubjectFailure as failure:
         pytest.exit(str(failure), returncode=2)
+
+
+def pytest_terminal_summary(terminalreporter: object) -> None:
+    for line in MATRIX.lines():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

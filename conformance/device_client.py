@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodRequest, MethodResponse
+from azure.iot.device import X509, IoTHubDeviceClient, IoTHubModuleClient, Message, MethodRequest, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 from azure.iot.device.aio import IoTHubModuleClient as AsyncModuleClient
+
+from certificates import Pair
+from subject import HOST
 
 CLIENTS = {
     ("sync", "device"): IoTHubDeviceClient,
@@ -33,18 +36,30 @@ Handler = Callable[[MethodRequest], tuple[int, object] | None]
 class DeviceClient:
     """One client and what has arrived for it. `listen_*` and `serve` are what makes the client subscribe."""
 
-    def __init__(self, connection_string: str, ca_file: str, style: str = "sync", kind: str = "device"):
+    def __init__(
+        self,
+        connection_string: str,
+        ca_file: str,
+        style: str = "sync",
+        kind: str = "device",
+        *,
+        token: str | None = None,
+        certificate: tuple[str, str | None, Pair] | None = None,
+        websockets: bool = False,
+    ):
+        """A token, or the ids of a device and its module with their certificate, take the place of the connection string."""
         self.patches: queue.Queue[dict] = queue.Queue()
         self.messages: queue.Queue[Message] = queue.Queue()
         self.requests: queue.Queue[MethodRequest] = queue.Queue()
         self.style = style
         self._changes: queue.Queue[None] = queue.Queue()
-        self._client = CLIENTS[style, kind].create_from_connection_string(
-            connection_string,
-            server_verification_cert=Path(ca_file).read_text(),
-            connection_retry_interval=RETRY_INTERVAL_SECS,
-            keep_alive=30,
-        )
+        options = {
+            "server_verification_cert": Path(ca_file).read_text(),
+            "connection_retry_interval": RETRY_INTERVAL_SECS,
+            "keep_alive": 30,
+            "websockets": websockets,
+        }
+        self._client = made_by(CLIENTS[style, kind], token or connection_string, certificate, token is not None, options)
         self._client.on_connection_state_change = lambda: self._changes.put(None)
 
     def __enter__(self) -> "DeviceClient":
@@ -52,7 +67,7 @@ class DeviceClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._call("shutdown")
+        self.shutdown()
 
     def connect(self) -> None:
         self._call("connect")
@@ -61,6 +76,15 @@ class DeviceClient:
     def disconnect(self) -> None:
         self._call("disconnect")
         self._await_change("end of the connection")
+
+    def shutdown(self) -> None:
+        self._call("shutdown")
+
+    def begin_upload(self, name: str) -> dict:
+        return self._call("get_storage_info_for_blob", name)
+
+    def end_upload(self, correlation_id: str) -> None:
+        self._call("notify_blob_upload_status", correlation_id, True, 200, "OK")
 
     def await_loss(self) -> None:
         """Waits until the client has noticed that its connection is gone; it may be back already."""
@@ -126,6 +150,16 @@ class DeviceClient:
         if self.style == "sync":
             return outcome
         return asyncio.run_coroutine_threadsafe(outcome, _loop()).result(timeout=CALL_TIMEOUT_SECS)
+
+
+def made_by(
+    maker: type, text: str, certificate: tuple[str, str | None, Pair] | None, is_token: bool, options: dict
+) -> IoTHubDeviceClient | IoTHubModuleClient:
+    if certificate:
+        device, module, pair = certificate
+        x509 = X509(cert_file=str(pair.certificate), key_file=str(pair.key))
+        return maker.create_from_x509_certificate(x509, HOST, device, *([module] if module else []), **options)
+    return (maker.create_from_sastoken if is_token else maker.create_from_connection_string)(text, **options)
 
 
 def arrival(arrivals: queue.Queue, what: str, within_secs: float = ARRIVAL_TIMEOUT_SECS) -> object:

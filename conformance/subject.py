@@ -192,7 +192,7 @@ class Hub:
     # The operator's side.
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess:
-        environment = dict(os.environ, IRONHUB_CONTEXT_FILE=str(self.data / "context.json"))
+        environment = dict(os.environ, IRONHUB_CONTEXT_FILE=self.description["contextFile"])
         return subprocess.run(
             [binary(), *arguments],
             env=environment,
@@ -201,6 +201,13 @@ class Hub:
             text=True,
             timeout=COMMAND_TIMEOUT_SECS,
         )
+
+    def run(self, arguments: list[str]) -> str:
+        """What a command prints that must succeed."""
+        answer = self.command(*arguments)
+        if answer.returncode != 0:
+            raise SubjectFailure(f"{' '.join(arguments)}: status {answer.returncode}\n{answer.stderr}")
+        return answer.stdout
 
     def create_consumer_group(self, name: str) -> None:
         answer = self.command("consumer-group", "create", name)

@@ -322,3 +322,24 @@ def test_limits_and_expiry(own_hub):
     time.sleep(2.1)
     assert_fault(put(device, url), 403, "AuthenticationFailed")
     assert_error(end(device, upload), 400, "ExpiredFileUploadCorrelationId")
+
+
+def test_the_quota_of_a_hub(own_hub):
+    hub = own_hub(["--set", "limits.blob_hub_bytes_max=10000"])
+    created = ServiceHttp(hub).create_device("files")
+    device = Device(hub, "files", created["authentication"]["symmetricKey"]["primaryKey"], created["generationId"])
+    upload, other = begin(device, "one"), begin(device, "other")
+    assert put(device, url_of(upload), b"x" * 5000).status_code == 201
+    assert_fault(put(device, url_of(other), b"x" * 5000), 409, "AccountQuotaExceeded")
+    assert_fault(put(device, url_of(other), iter([b"x" * 3000, b"x" * 2000])), 409, "AccountQuotaExceeded")
+    block = f"{url_of(other)}&comp=block&blockid=MQ%3D%3D"
+    assert put(device, block, b"x" * 4000).status_code == 201
+    doubled = b"<BlockList><Latest>MQ==</Latest><Latest>MQ==</Latest></BlockList>"
+    assert_fault(put(device, f"{url_of(other)}&comp=blocklist", doubled), 409, "AccountQuotaExceeded")
+    once = b"<BlockList><Latest>MQ==</Latest></BlockList>"
+    assert put(device, f"{url_of(other)}&comp=blocklist", once).status_code == 201
+    rest = begin(device, "rest")
+    used = sum(path.stat().st_size for path in (Path(hub.data) / "hubs/hub1/blobs").rglob("*") if path.is_file())
+    assert put(device, f"{url_of(rest)}&comp=block&blockid=MQ%3D%3D", b"x" * (10000 - used)).status_code == 201
+    assert_error(ask(device, "files", {"blobName": "more"}), 403, "IotHubQuotaExceeded")
+    hub.await_record("refused", "storage_full", device.id)

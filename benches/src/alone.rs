@@ -129,7 +129,7 @@ impl Alone<'_> {
 
     fn measure_multiplexed(&self, report: &mut Report) -> Result<(), Failure> {
         let data_dir = self.data_dir("multiplexed");
-        self.create(&data_dir, usize::from(multiplexed::DEVICES))?;
+        self.create(&data_dir, usize::from(multiplexed::REGISTERED))?;
         for round in 0..self.sizes.rounds {
             eprintln!("multiplexed devices, round {}", round + 1);
             let hub = Arc::new(Ironhub::start(self.program, &data_dir)?);

@@ -130,12 +130,14 @@ metrics! {
     HttpsCpu "HTTPS: CPU per million" "s" 2 {};
     /// By that over MQTT.
     HttpsByMqtt "HTTPS by MQTT: CPU" "ratio" 2 {};
-    /// Resident memory of a device that shares an AMQP connection, with all that the server needs for the first of them.
+    /// Memory of the server's own for a device that shares an AMQP connection.
     MultiplexedFirstKib "multiplexed: first devices, each" "KiB" 2 { at_most: 3.0 };
-    /// The same for one more, which sends.
+    /// The same for those that come after them.
     MultiplexedKib "multiplexed: further devices, each" "KiB" 2 { at_most: 3.0 };
     /// Its link for commands.
     MultiplexedCommandsKib "multiplexed: link for commands" "KiB" 2 {};
+    /// All that became resident since the start for the first of them: code and caches that are there once as well.
+    MultiplexedSinceStartKib "multiplexed: first devices, each, all since start" "KiB" 2 {};
     /// Start to ready, with a small registry.
     SmallStartMillis "small registry: start to ready" "ms" 1 {};
     /// Start to ready, with a large registry.

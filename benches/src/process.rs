@@ -67,11 +67,20 @@ impl Process {
         }
     }
 
-    /// Its resident memory in bytes (`VmRSS` of `proc_pid_status(5)`).
+    /// Its resident memory in bytes: code of the program and files that it has mapped are in it (`VmRSS` of `proc_pid_status(5)`).
     pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// What of it is its own: stacks, heap, nothing of a file (`RssAnon`).
+    pub(crate) fn anonymous_bytes(&self) -> Result<u64, Failure> {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &str) -> Result<u64, Failure> {
         let text = self.read("status")?;
         text.lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(field))
             .and_then(|value| value.trim().strip_suffix(" kB"))
             .and_then(|kib| kib.parse::<u64>().ok())
             .map(|kib| kib * 1_024)
@@ -124,7 +133,13 @@ mod tests {
             assert!(clock::now() < deadline, "a busy loop uses no time");
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(process.resident_bytes().unwrap() > 100_000);
+        let (resident, anonymous) = (
+            process.resident_bytes().unwrap(),
+            process.anonymous_bytes().unwrap(),
+        );
+        assert!(resident > 100_000);
+        // The code of the shell is in the first alone.
+        assert!(anonymous > 0 && anonymous < resident);
         assert!(process.exit_status().unwrap().is_none());
         process.stop().unwrap();
     }

@@ -1,8 +1,11 @@
-// azure-iot-device over MQTT or AMQP as a device or a module, driven line by line.
+// azure-iot-device over any of its transports as a device or a module, driven line by line.
 
+import { readFileSync } from "node:fs";
+import { Readable } from "node:stream";
 import { setTimeout } from "node:timers/promises";
 import device from "azure-iot-device";
 import amqp from "azure-iot-device-amqp";
+import http from "azure-iot-device-http";
 import mqtt from "azure-iot-device-mqtt";
 import { converse, tell } from "./conversation.js";
 
@@ -10,19 +13,31 @@ let client;
 let twin;
 let isModule = false;
 
-const transports = { mqtt: mqtt.Mqtt, amqp: amqp.Amqp, "amqp-ws": amqp.AmqpWs };
+const transports = { mqtt: mqtt.Mqtt, "mqtt-ws": mqtt.MqttWs, amqp: amqp.Amqp, "amqp-ws": amqp.AmqpWs, http: http.Http };
 
-await converse({ open, getTwin, report, watchDesired, serveMethods, receiveMessages, settleMessages, send, sendBatch, close });
+await converse({ open, getTwin, report, watchDesired, serveMethods, receiveMessages, settleMessages, send, sendBatch, upload, close });
 
-async function open({ connectionString, module, transport = "mqtt", retries = true }) {
+// A token takes the place of the connection string; a certificate comes with its key, both as PEM.
+async function open({ connectionString, token, certificate, module, transport = "mqtt", retries = true, caFile }) {
   isModule = module;
   const kind = isModule ? device.ModuleClient : device.Client;
-  client = kind.fromConnectionString(connectionString, transports[transport]);
+  client = token
+    ? kind.fromSharedAccessSignature(token, transports[transport])
+    : kind.fromConnectionString(connectionString, transports[transport]);
+  await setOptions(transport, certificate, caFile);
   if (!retries) client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => -1 });
   client.on("disconnect", () => tell("disconnect", {}));
   client.on("error", (error) => tell("error", { message: error.message }));
   client.on("connect", () => tell("connect", {}));
   await client.open();
+}
+
+async function setOptions(transport, certificate, caFile) {
+  const options = { ...certificate };
+  // Commands are asked for; by default once in many minutes. This transport answers only when its own options are among them.
+  if (transport === "http") options.http = { receivePolicy: { interval: 1 } };
+  if (Object.keys(options).length === 0) return;
+  await client.setOptions({ ...options, ca: readFileSync(caFile, "utf8") });
 }
 
 async function getTwin() {
@@ -116,6 +131,11 @@ async function send(request) {
 
 async function sendBatch({ messages }) {
   await client.sendEventBatch(messages.map(messageOf));
+}
+
+async function upload({ name, body }) {
+  const bytes = Buffer.from(body, "base64");
+  await client.uploadToBlob(name, Readable.from([bytes], { objectMode: false }), bytes.length);
 }
 
 async function close() {

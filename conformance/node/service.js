@@ -1,6 +1,7 @@
 // azure-iothub as a back end, driven line by line: registry and twins over HTTPS, messages and feedback over AMQP.
 
 import iothub from "azure-iothub";
+import amqpWs from "azure-iothub/dist/amqp_ws.js";
 import deviceSdk from "azure-iot-device";
 import { converse, tell } from "./conversation.js";
 
@@ -10,11 +11,11 @@ const NO_RETRY = { shouldRetry: () => false, nextRetryTimeout: () => -1 };
 let registryClient;
 let client;
 
-await converse({ open, registry, updateTwin, invoke, send, receiveFeedback, close });
+await converse({ open, registry, updateTwin, invoke, send, receiveFeedback, receiveFiles, close });
 
-async function open({ connectionString }) {
+async function open({ connectionString, transport = "amqp" }) {
   registryClient = iothub.Registry.fromConnectionString(connectionString);
-  client = iothub.Client.fromConnectionString(connectionString);
+  client = iothub.Client.fromConnectionString(connectionString, transport === "amqp-ws" ? amqpWs.AmqpWs : undefined);
   client.setRetryPolicy(NO_RETRY);
 }
 
@@ -53,6 +54,17 @@ async function receiveFeedback() {
   receiver.on("message", (message) => {
     const records = JSON.parse(message.data.toString("utf8"));
     tell("feedback", { records, contentType: message.contentType ?? null, userId: String(message.userId ?? "") });
+    receiver.complete(message, () => {});
+  });
+}
+
+async function receiveFiles() {
+  const receiver = await new Promise((resolve, reject) => {
+    client.getFileNotificationReceiver((error, opened) => (error ? reject(error) : resolve(opened)));
+  });
+  receiver.on("errorReceived", (error) => tell("error", { message: error.message }));
+  receiver.on("message", (message) => {
+    tell("file", JSON.parse(message.getData().toString()));
     receiver.complete(message, () => {});
   });
 }

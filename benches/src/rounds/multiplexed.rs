@@ -8,17 +8,27 @@ use tokio::task::JoinSet;
 use super::idle::SETTLE;
 use super::joined;
 use crate::amqp_client::{self, AmqpClient};
+use crate::client;
 use crate::devices;
 use crate::failure::Failure;
 use crate::metric::Metric;
 use crate::report::Report;
 use crate::subject::{Ironhub, NAME};
 
-/// Devices that are attached at a time.
+/// Devices that come first over AMQP and are not counted: they touch the code and open the buffers that a server needs for it at all.
+const WARM_UP: u16 = 50;
+
+/// Devices that are attached at a time, and weighed.
 const STEP: u16 = 1_000;
 
 /// All of them.
-pub(crate) const DEVICES: u16 = 2 * STEP;
+const DEVICES: u16 = WARM_UP + 2 * STEP;
+
+/// Others, which are connected once before.
+const OTHERS: u16 = 1_000;
+
+/// Devices that are registered.
+pub(crate) const REGISTERED: u16 = DEVICES + OTHERS;
 
 /// Connections that they share.
 const CONNECTIONS: u16 = 4;
@@ -29,10 +39,12 @@ const COMMANDS: u32 = 1;
 /// Commands that a device takes at a time.
 const COMMANDS_CREDIT: u32 = 10;
 
-/// Attaches devices to a fresh server and weighs it after each step: the first devices bring what a server needs for AMQP at all
-/// (code, caches, buffers of its threads), the next ones only themselves. Then all take commands as well.
+/// Attaches devices to a server that has seen others, and weighs it after each step; then all of them take commands as well. A device
+/// is counted in memory of the server's own. What became resident in all is told beside it: there the program's code, its caches and
+/// the buffers that are there once are laid on the first devices.
 pub(crate) async fn measure(hub: &Arc<Ironhub>, report: &mut Report) -> Result<(), Failure> {
     let fresh = weigh(hub).await?;
+    see_others(hub).await?;
     let mut connecting = JoinSet::new();
     for connection in 0..CONNECTIONS {
         let hub = Arc::clone(hub);
@@ -43,24 +55,55 @@ pub(crate) async fn measure(hub: &Arc<Ironhub>, report: &mut Report) -> Result<(
         });
     }
     let clients = joined(connecting).await?;
-    let clients = attach_telemetry(hub, clients, 0..STEP).await?;
+    let clients = attach_telemetry(hub, clients, 0..WARM_UP).await?;
+    let warm = weigh(hub).await?;
+    let clients = attach_telemetry(hub, clients, WARM_UP..WARM_UP + STEP).await?;
     let first = weigh(hub).await?;
-    let clients = attach_telemetry(hub, clients, STEP..DEVICES).await?;
+    let clients = attach_telemetry(hub, clients, WARM_UP + STEP..DEVICES).await?;
     let next = weigh(hub).await?;
     let _clients = attach_commands(clients).await?;
     let last = weigh(hub).await?;
-    let each = |after: u64, before: u64, devices: u16| {
-        after.saturating_sub(before) as f64 / f64::from(devices) / 1_024.0
-    };
-    report.record(NAME, Metric::MultiplexedFirstKib, each(first, fresh, STEP));
-    report.record(NAME, Metric::MultiplexedKib, each(next, first, DEVICES - STEP));
-    report.record(NAME, Metric::MultiplexedCommandsKib, each(last, next, DEVICES));
+    let own = |after: Weight, before: Weight, devices: u16| each(after.anonymous, before.anonymous, devices);
+    report.record(NAME, Metric::MultiplexedFirstKib, own(first, warm, STEP));
+    report.record(NAME, Metric::MultiplexedKib, own(next, first, STEP));
+    report.record(NAME, Metric::MultiplexedCommandsKib, own(last, next, DEVICES));
+    let since_start = each(first.resident, fresh.resident, WARM_UP + STEP);
+    report.record(NAME, Metric::MultiplexedSinceStartKib, since_start);
     Ok(())
 }
 
-async fn weigh(hub: &Ironhub) -> Result<u64, Failure> {
+/// Connects other devices once over MQTT, one after the other, so that no more than one is there at a time: the bounded caches of the
+/// store are full afterwards, as they are in a server that runs. What is kept of a device that was seen is counted all the same, since
+/// the devices that are weighed are not among these.
+async fn see_others(hub: &Ironhub) -> Result<(), Failure> {
+    for device in usize::from(DEVICES)..usize::from(REGISTERED) {
+        let client = client::connect(hub.running.endpoint(), device)
+            .await
+            .map_err(refused)?;
+        client::disconnect(client).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// What a server weighs, in bytes.
+#[derive(Clone, Copy)]
+struct Weight {
+    anonymous: u64,
+    resident: u64,
+}
+
+async fn weigh(hub: &Ironhub) -> Result<Weight, Failure> {
     tokio::time::sleep(SETTLE).await;
-    hub.running.process().resident_bytes()
+    let process = hub.running.process();
+    Ok(Weight {
+        anonymous: process.anonymous_bytes()?,
+        resident: process.resident_bytes()?,
+    })
+}
+
+/// The growth for each of so many devices, in KiB.
+fn each(after: u64, before: u64, devices: u16) -> f64 {
+    after.saturating_sub(before) as f64 / f64::from(devices) / 1_024.0
 }
 
 /// Clients with the number of their connection.

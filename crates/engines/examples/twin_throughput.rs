@@ -18,11 +18,15 @@ use hub::bus::Bus;
 use hub::clock::{Clock, SystemClock};
 use hub::entropy::SystemEntropy;
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
+use hub::secret::Vault;
 use hub::store::Store;
 use hub::telemetry::{EventEncoder, Message, Stamp};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 const HOST: &str = "hub1.example.test";
@@ -67,12 +71,20 @@ async fn open(sqlite: &Arc<SqliteStore>) -> (Arc<Twins>, Vec<Arc<Authenticated>>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let limits = Arc::new(Limits::new(Fidelity::Native));
+    let vault = Arc::new(Vault::ephemeral(entropy.clone()));
     let name = HubName::parse("hub1").unwrap();
     store
-        .apply(Policies::of_new_hub(&name, &*entropy).unwrap())
+        .apply(Policies::of_new_hub(&name, &vault, &*entropy).unwrap())
         .await
         .unwrap();
-    let policies = Policies::open(name.clone(), store.clone(), bus.clone(), limits.clone());
+    let policies = Policies::open(
+        name.clone(),
+        store.clone(),
+        vault.clone(),
+        bus.clone(),
+        clock.clone(),
+        limits.clone(),
+    );
     let policies = Arc::new(policies.await.unwrap());
     let signer = policies.get("device").unwrap().primary.clone();
     let profile = HubProfile {
@@ -81,9 +93,27 @@ async fn open(sqlite: &Arc<SqliteStore>) -> (Arc<Twins>, Vec<Arc<Authenticated>>
         events_entity: "hub1".into(),
         rules: Rules::default(),
     };
-    let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+    let ports = Ports {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        fetch: Arc::new(NoFetch),
+        limits: limits.clone(),
+    };
+    let trust = Trust::open(&profile.name, ports).await.unwrap();
+    let gate = Gate::new(
+        profile,
+        policies,
+        trust,
+        store.clone(),
+        vault.clone(),
+        clock.clone(),
+        limits.clone(),
+    );
     let registry = Registry::new(
         store.clone(),
+        vault,
         bus.clone(),
         clock.clone(),
         entropy.clone(),

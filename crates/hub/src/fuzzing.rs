@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::access::bearer;
 use crate::access::sas::{self, Token};
 use crate::identity::{BulkRequest, DeviceId, Draft};
 use crate::limits::{Fidelity, Limit, Limits, UNLIMITED};
@@ -45,6 +46,18 @@ pub fn sas_token(data: &[u8]) {
     }
 }
 
+/// A bearer token, and a key set before it when there is a line break: nothing verifies that nobody signed.
+///
+/// # Panics
+/// When that promise is broken.
+pub fn bearer_token(data: &[u8]) {
+    let split = data.iter().position(|byte| *byte == b'\n');
+    let (keys, token) = split.map_or((&b"{\"keys\":[]}"[..], data), |at| data.split_at(at));
+    if let Ok(token) = std::str::from_utf8(token) {
+        bearer::fuzz(token.trim_start(), keys);
+    }
+}
+
 /// The body of a registry request, single and in bulk.
 ///
 /// # Panics
@@ -79,6 +92,14 @@ pub fn blob_sas(data: &[u8]) {
     }
 }
 
+/// Certificates of a handshake, each behind two bytes of its length: the leaf first, the CA of the hub last.
+///
+/// # Panics
+/// When a certificate is read that is not written back byte for byte, or a path does not begin with its leaf.
+pub fn client_certificate(data: &[u8]) {
+    crate::trust::fuzz_chain(data);
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -91,5 +112,6 @@ mod tests {
         super::twin_json(br#"{"a":1"#);
         super::blob_sas(b"sv=2020-12-06&sr=b&st=2021-07-30T05:21:00Z&se=2021-07-30T06:21:00Z&sp=rw&spr=https&si=1&sig=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
         super::blob_sas(b"sig=");
+        super::client_certificate(b"\0\x010");
     }
 }

@@ -5,29 +5,45 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Gate, HubProfile, Policies, Rules};
+use crate::access::bearer::Bearers;
+use crate::access::roles::Directory;
+use crate::access::{
+    Authorized, Caller, Gate, HubProfile, Policies, Reason, Refusal, Rules, Subject, operation,
+};
+use crate::audit::{self, Act, Entry};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
+use crate::description::Descriptions;
 use crate::entropy::Entropy;
 use crate::error::Error;
+use crate::fetch::Fetch;
+use crate::identity::IfMatch;
 use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
+use crate::secret::{Vault, ledger};
+use crate::settings::{Current, HubSettings, Settings, TlsVersion};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
+use crate::trust::revocation::{Ports, Revocation};
+use crate::trust::{Authorities, Trust};
 
 /// What all hubs of a server share.
 #[derive(Clone)]
 pub struct Seams {
     /// Documents.
     pub store: Arc<dyn Store>,
+    /// Seals what is secret in documents.
+    pub vault: Arc<Vault>,
     /// Who holds a connection.
     pub bus: Arc<dyn Bus>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Documents of other servers.
+    pub fetch: Arc<dyn Fetch>,
     /// Limits in force.
     pub limits: Arc<Limits>,
     /// How messages are written for readers.
@@ -47,10 +63,13 @@ pub struct Hub {
     name: HubName,
     hosts: Vec<HostName>,
     created: Timestamp,
+    trust: Trust,
     gate: Gate,
+    settings: HubSettings,
     telemetry: Telemetry,
     groups: ConsumerGroups,
     readers: ReaderSlots,
+    descriptions: Descriptions,
 }
 
 impl Hub {
@@ -63,13 +82,25 @@ impl Hub {
         seams: &Seams,
     ) -> Result<Self, Error> {
         let created = found(&name, seams).await?;
+        ledger::admit(&*seams.store, &seams.vault, &name, seams.vault.current()).await?;
         let policies = Policies::open(
             name.clone(),
             Arc::clone(&seams.store),
+            Arc::clone(&seams.vault),
             Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         )
         .await?;
+        let ports = Ports {
+            store: Arc::clone(&seams.store),
+            bus: Arc::clone(&seams.bus),
+            clock: Arc::clone(&seams.clock),
+            entropy: Arc::clone(&seams.entropy),
+            fetch: Arc::clone(&seams.fetch),
+            limits: Arc::clone(&seams.limits),
+        };
+        let trust = Trust::open(&name, ports).await?;
         let profile = HubProfile {
             name: name.clone(),
             hosts: hosts.clone(),
@@ -79,10 +110,35 @@ impl Hub {
         let gate = Gate::new(
             profile,
             Arc::new(policies),
+            trust.clone(),
             Arc::clone(&seams.store),
+            Arc::clone(&seams.vault),
             Arc::clone(&seams.clock),
             Arc::clone(&seams.limits),
         );
+        let directory = Directory::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        let gate = gate.with_bearers(Bearers::new(
+            Arc::new(directory),
+            Arc::clone(&seams.fetch),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        ));
+        let settings = HubSettings::open(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.bus),
+            &*seams.entropy,
+            Arc::clone(&seams.limits),
+        )
+        .await?;
+        settings.put_in_force(&gate);
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -91,18 +147,24 @@ impl Hub {
         );
         let groups = ConsumerGroups::new(
             Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
             name.clone(),
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
+        let descriptions =
+            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
         Ok(Self {
             name,
             hosts,
             created,
+            trust,
             gate,
+            settings,
             telemetry,
             groups,
             readers,
+            descriptions,
         })
     }
 
@@ -131,6 +193,44 @@ impl Hub {
         &self.gate
     }
 
+    /// What its owner can change while it runs.
+    pub fn settings(&self) -> &HubSettings {
+        &self.settings
+    }
+
+    /// Whether a connection's version of TLS is new enough; a listener without TLS has none and is not asked.
+    pub fn admit_tls(&self, version: Option<TlsVersion>) -> Result<(), Refusal> {
+        let min = self.settings.current().settings.tls.min_tls_version;
+        match (min, version) {
+            (Some(min), Some(version)) if version < min => {
+                Err(Refusal::new(Reason::TlsTooOld, Subject::Peer)
+                    .expecting(&format!("TLS {min} or later"))
+                    .finding(&format!("TLS {version}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the settings: durable first, then in force ([`HubSettings::update`]).
+    pub async fn update_settings(
+        &self,
+        proof: &Authorized<operation::Management>,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
+        if_match: &IfMatch,
+    ) -> Result<Arc<Current>, Error> {
+        self.settings.update(proof, &self.gate, change, if_match).await
+    }
+
+    /// Its CA certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.trust.authorities
+    }
+
+    /// Which certificates lost their trust.
+    pub fn revocation(&self) -> &Arc<Revocation> {
+        &self.trust.revocation
+    }
+
     /// Device-to-cloud messages.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
@@ -139,6 +239,11 @@ impl Hub {
     /// Consumer groups.
     pub fn groups(&self) -> &ConsumerGroups {
         &self.groups
+    }
+
+    /// What people note about it.
+    pub fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
     }
 
     /// Who reads.
@@ -175,7 +280,11 @@ async fn found(name: &HubName, seams: &Seams) -> Result<Timestamp, Error> {
             body: body.into(),
             expect: Expect::Absent,
         }];
-        batch.extend(Policies::of_new_hub(name, &*seams.entropy)?);
+        batch.push(ledger::of_new_hub(name, &seams.vault)?);
+        batch.extend(Policies::of_new_hub(name, &seams.vault, &*seams.entropy)?);
+        let operator = Caller::operator();
+        let entry = Entry::new(&operator, Act::HubCreate, audit::Subject::hub(name));
+        batch.push(entry.write(name, seams.clock.now())?);
         match seams.store.apply(batch).await {
             Ok(_) | Err(ApplyError::Conflict { .. }) => {}
             Err(ApplyError::Store(error)) => return Err(error.into()),
@@ -227,6 +336,12 @@ impl Hubs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&HostName::new(host))
             .cloned()
+    }
+
+    /// The hub of a name.
+    pub fn by_name(&self, name: &HubName) -> Option<Arc<Hub>> {
+        let by_host = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        by_host.values().find(|hub| hub.name() == name).cloned()
     }
 
     /// Every hub once, by name.

@@ -2,6 +2,13 @@
 //!
 //! The type has neither `Debug` nor `Display` nor `Serialize`; whoever needs the text says [`SymmetricKey::expose`], which is
 //! easy to search for. Refused: a general wrapper for secrets, because keys are the only secrets of the domain.
+//!
+//! Keys are stored sealed: see [`Vault`], and [`MasterKeys`] for what they are sealed under.
+
+pub mod ledger;
+mod master_key;
+mod reseal;
+mod vault;
 
 use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
@@ -10,6 +17,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::entropy::Entropy;
+
+pub use master_key::{
+    InvalidMasterKeys, MASTER_KEYS_CHARS_MAX, MASTER_KEYS_MAX, MasterKey, MasterKeyId, MasterKeys,
+};
+pub use reseal::{Done, Progress, Resealer};
+pub use vault::{OpenError, Vault, VaultFull};
 
 /// Fewest and most bytes of a key (service-rest.md 4.4).
 pub const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
@@ -135,6 +148,13 @@ impl Fingerprint {
     pub fn is_of(&self, key: &SymmetricKey) -> bool {
         constant_time::verify_slices_are_equal(&self.0, &key.fingerprint().0).is_ok()
     }
+}
+
+/// A vault whose master key every fixture of a stored format is sealed under: the bytes 0 to 31.
+#[cfg(test)]
+pub(crate) fn fixture_vault() -> Vault {
+    let keys = MasterKeys::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    Vault::new(&keys, std::sync::Arc::new(crate::entropy::SystemEntropy))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::BoxFuture;
 use crate::tenancy::HubName;
 
+pub mod chain;
+
 /// What kind of document. The number is what is stored; it is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -46,6 +48,8 @@ pub enum Collection {
     Assignments = 15,
     /// The audit trail.
     Audit = 16,
+    /// Blocked certificates and CAs, revocation lists and how they are used.
+    Revocations = 17,
 }
 
 /// Where a document lies. Every key begins with its hub; ids sort bytewise.
@@ -124,6 +128,17 @@ pub enum Write {
         key: Key,
         /// What is added, may be negative.
         delta: i64,
+    },
+    /// Adds a document behind the last one of its collection and hub: numbered without gaps in the order of the commits, and
+    /// holding the hash of the one before ([`chain`]). Appends never conflict, however many batches hold one. A collection that is
+    /// appended to is written in no other way; its documents may be deleted from the first one on, never the last.
+    Append {
+        /// Kind of document.
+        collection: Collection,
+        /// The hub.
+        hub: HubName,
+        /// What is said; the document holds it behind the hash.
+        body: Bytes,
     },
     /// Changes nothing, but fails the batch when the condition does not hold.
     Check {

@@ -16,14 +16,17 @@ use hub::twins::TwinJson;
 
 async fn bulk(world: &World, body: &str) -> BulkResult {
     let request = BulkRequest::from_json(body.as_bytes(), &world.limits).unwrap();
-    world.registry.bulk(&world.write, request, &world.twins).await
+    world
+        .registry
+        .bulk(&world.operator(), request, &world.twins)
+        .await
 }
 
 async fn create(world: &World, name: &str) -> String {
     let draft = Draft::default();
     let device = world
         .registry
-        .put(&world.write, &id(name), &draft, IfMatch::Absent)
+        .put(&world.operator(), &id(name), &draft, IfMatch::Absent)
         .await
         .unwrap();
     device.etag.to_string()
@@ -44,7 +47,7 @@ async fn success_is_the_recorded_literal() {
     assert_eq!(
         world
             .registry
-            .statistics(&world.read)
+            .statistics(&world.operator())
             .await
             .unwrap()
             .enabled_device_count,
@@ -81,7 +84,7 @@ async fn good_entries_are_applied_beside_bad_ones() {
     let first = serde_json::to_value(&result.errors[0]).unwrap();
     assert_eq!(first["operation"], "create");
     assert!(first.get("moduleId").is_none());
-    assert!(world.registry.get(&world.read, &id("new")).await.is_ok());
+    assert!(world.registry.get(&world.operator(), &id("new")).await.is_ok());
 }
 
 /// For each mode: what happens to a device that is absent, present with the etag given, present with another, and no etag given.
@@ -122,7 +125,11 @@ async fn every_mode_follows_the_table() {
         assert_eq!(run("other", "NDI5NDk2NzI5NQ==").await, other, "{mode} other");
         create(&world, "without").await;
         assert_eq!(run("without", "").await, without, "{mode} without");
-        let gone = world.registry.get(&world.read, &id("without")).await.is_err();
+        let gone = world
+            .registry
+            .get(&world.operator(), &id("without"))
+            .await
+            .is_err();
         let deletes = matches!(mode, ImportMode::Delete | ImportMode::DeleteIfMatchEtag);
         assert_eq!(gone, deletes, "{mode}");
         assert_eq!(ImportMode::parse(&mode.name().to_uppercase()), Some(mode));
@@ -207,7 +214,7 @@ async fn an_entry_applied_in_part_is_a_warning() {
             .warning_status
             .contains("size should be less than 8192 bytes")
     );
-    assert!(world.registry.get(&world.read, &id("a")).await.is_ok());
+    assert!(world.registry.get(&world.operator(), &id("a")).await.is_ok());
 }
 
 #[tokio::test]

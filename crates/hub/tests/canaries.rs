@@ -12,14 +12,14 @@ mod doubles;
 use std::fmt::Write as _;
 
 use doubles::{DEVICE, HOST, PRIMARY, SECONDARY, device, id, in_an_hour, key, sas_body, world};
-use hub::access::{Credential, Usage, right, sas};
+use hub::access::{Credential, Usage, operation, sas};
 use hub::identity::{Authentication, DeviceJson, Live};
 
 /// No decision, proof, device or policy shows a key when printed for the log.
 #[tokio::test]
 async fn canaries_never_sing() {
     let world = world().await;
-    let read = world.registry.get(&world.read, &id(DEVICE)).await.unwrap();
+    let read = world.registry.get(&world.operator(), &id(DEVICE)).await.unwrap();
     let policy = world.gate.policies().get("device").unwrap();
     let own = sas::create(
         "hub1.example.test/devices/Dev%1",
@@ -59,7 +59,7 @@ async fn canaries_never_sing() {
                 .unwrap_err(),
             world
                 .gate
-                .authorize_service::<right::RegistryRead>(&wrong, "devices")
+                .authorize_service::<operation::ReadDevices>(&wrong, "devices")
                 .unwrap_err(),
             world.gate.grant(&wrong).await.unwrap_err(),
             world.gate.grant_plain("d@sas.hub1", &wrong).await.unwrap_err(),

@@ -262,7 +262,7 @@ async fn expiry_has_a_skew_for_logins_and_a_grace_for_connections() {
 }
 
 #[tokio::test]
-async fn a_certificate_identity_takes_no_token_and_no_certificate_yet() {
+async fn an_identity_is_asked_for_the_kind_of_credential_that_it_is_registered_with() {
     let world = world().await;
     put(
         &world,
@@ -278,11 +278,11 @@ async fn a_certificate_identity_takes_no_token_and_no_certificate_yet() {
         (Credential::sas(&token), Reason::CertificateExpected),
         (
             Credential::none().with_certificates(&chain),
-            Reason::CertificateUnavailable,
+            Reason::CertificateMalformed,
         ),
         (
             Credential::sas(&token).with_certificates(&chain),
-            Reason::CertificateUnavailable,
+            Reason::CertificateMalformed,
         ),
     ] {
         let outcome = world
@@ -292,6 +292,15 @@ async fn a_certificate_identity_takes_no_token_and_no_certificate_yet() {
         assert_eq!(outcome.unwrap_err().reason, reason);
         assert!(!format!("{credential:?}").contains("SharedAccess"));
     }
+    let outcome = world
+        .gate
+        .authenticate_device(
+            &device(DEVICE),
+            &Credential::none().with_certificates(&chain),
+            Usage::Connection,
+        )
+        .await;
+    assert_eq!(outcome.unwrap_err().reason, Reason::TokenExpected);
     // A token identity that also shows a certificate logs in with its token.
     let token = sas::create(
         "hub1.example.test/devices/Dev%1",
@@ -397,7 +406,7 @@ async fn connections_lose_their_ground() {
     // A namesake with the same keys is another device.
     world
         .registry
-        .delete(&world.write, &id(DEVICE), &IfMatch::Any)
+        .delete(&world.operator(), &id(DEVICE), &IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(check(&own).await, Some(Reason::IdentityUnknown));

@@ -12,7 +12,7 @@ mod doubles;
 use std::time::Duration;
 
 use doubles::{HOST, NOW_SECS, World, device, id, in_an_hour, policy_token};
-use hub::access::{Grant, Holder, Reason, Resource, Rights, right, sas};
+use hub::access::{Grant, Holder, Reason, Resource, Rights, operation, sas};
 use hub::clock::Timestamp;
 use hub::error::Code;
 use hub::identity::{Authentication, Draft, IdentityId, IfMatch, ModuleId};
@@ -24,7 +24,7 @@ async fn register(world: &World, name: &str) -> SymmetricKey {
     let draft = Draft::default();
     let device = world
         .registry
-        .put(&world.write, &id(name), &draft, IfMatch::Absent)
+        .put(&world.operator(), &id(name), &draft, IfMatch::Absent)
         .await
         .unwrap();
     match device.authentication {
@@ -73,7 +73,7 @@ async fn a_device_grant_covers_that_device_alone() {
         assert_eq!(refusal.reason, Reason::ScopeMismatch);
         let refusal = world
             .gate
-            .authorize_granted::<right::ServiceConnect>(&grant, READER)
+            .authorize_granted::<operation::ReadEvents>(&grant, READER)
             .unwrap_err();
         assert_eq!(refusal.reason, Reason::RightMissing);
     }
@@ -129,7 +129,12 @@ async fn a_disabled_device_is_granted_and_then_refused_its_links() {
     );
     world
         .registry
-        .put(&world.write, &id("a"), &world.draft(&body, "a"), IfMatch::Any)
+        .put(
+            &world.operator(),
+            &id("a"),
+            &world.draft(&body, "a"),
+            IfMatch::Any,
+        )
         .await
         .unwrap();
     let token = own_token("hub1.example.test/devices/a", &key);
@@ -163,13 +168,13 @@ async fn a_grant_does_not_outlive_its_device_or_its_key() {
     assert_eq!(ask().await, None);
     world
         .registry
-        .put(&world.write, &id("a"), &Draft::default(), IfMatch::Any)
+        .put(&world.operator(), &id("a"), &Draft::default(), IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(ask().await, Some(Reason::KeyReplaced));
     world
         .registry
-        .delete(&world.write, &id("a"), &IfMatch::Any)
+        .delete(&world.operator(), &id("a"), &IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(ask().await, Some(Reason::IdentityUnknown));
@@ -221,7 +226,7 @@ async fn policy_grants_cover_by_prefix_and_right() {
             .unwrap();
         let read = world
             .gate
-            .authorize_granted::<right::ServiceConnect>(&grant, READER);
+            .authorize_granted::<operation::ReadEvents>(&grant, READER);
         assert_eq!(read.is_ok(), reads, "{resource} {policy}");
         let spoken = world.gate.authenticate_granted(&device("a"), &grant).await;
         assert_eq!(spoken.is_ok(), speaks_for_a, "{resource} {policy}");
@@ -239,7 +244,7 @@ async fn policy_grants_end_with_the_policy_and_with_the_grace() {
     let ask = || {
         world
             .gate
-            .authorize_granted::<right::ServiceConnect>(&grant, READER)
+            .authorize_granted::<operation::ReadEvents>(&grant, READER)
             .err()
             .map(|r| r.reason)
     };

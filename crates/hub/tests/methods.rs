@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hub::BoxFuture;
-use hub::access::{Authorized, right};
+use hub::access::{Authorized, operation};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::error::{Code, Error};
 use hub::identity::{IdentityId, ModuleId};
@@ -76,7 +76,7 @@ impl Inbox for Line {
 struct Bench {
     bus: Arc<Holders>,
     methods: Arc<Methods>,
-    right: Authorized<right::ServiceConnect>,
+    right: Authorized<operation::InvokeMethods>,
     address: Address,
 }
 

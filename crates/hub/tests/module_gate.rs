@@ -18,8 +18,8 @@ use doubles::{
     sas_body,
 };
 use hub::access::{
-    AuthScope, Credential, Holder, HubProfile, ModuleCaller, Reason, Refusal, Resource, Rules, Usage, right,
-    sas,
+    AuthScope, Credential, Holder, HubProfile, ModuleCaller, Operation, Reason, Refusal, Resource, Rules,
+    Usage, operation, sas,
 };
 use hub::clock::Timestamp;
 use hub::error::Code;
@@ -431,12 +431,12 @@ async fn edge_world() -> World {
     world
 }
 
-async fn caller(
+async fn caller<O: Operation>(
     world: &World,
     token: &str,
     device: &str,
     path: &str,
-) -> Result<ModuleCaller<right::RegistryWrite>, Reason> {
+) -> Result<ModuleCaller<O>, Reason> {
     let caller = world.gate.authorize_modules(token, &id(device), path).await;
     caller.map_err(|refusal| refusal.reason)
 }
@@ -482,7 +482,7 @@ async fn who_may_work_on_modules() {
     ] {
         let token = own_token(resource, signer);
         let path = format!("devices/{name}/modules/m");
-        let outcome = caller(&world, &token, name, &path).await;
+        let outcome = caller::<operation::WriteDevices>(&world, &token, name, &path).await;
         assert_eq!(outcome.err(), expected, "{resource} {name}");
     }
     for (policy, expected) in [
@@ -493,20 +493,20 @@ async fn who_may_work_on_modules() {
         ("device", Some(Reason::RightMissing)),
     ] {
         let token = policy_token(&world, HOST, policy);
-        let outcome = caller(&world, &token, "dev", "devices/dev/modules/m").await;
+        let outcome = caller::<operation::WriteDevices>(&world, &token, "dev", "devices/dev/modules/m").await;
         assert_eq!(outcome.err(), expected, "{policy}");
     }
     for (token, expected) in [
         ("", Reason::CredentialMissing),
         ("Bearer a.b.c", Reason::BearerUnsupported),
     ] {
-        let outcome = caller(&world, token, "e", "devices/e/modules/m").await;
+        let outcome = caller::<operation::WriteDevices>(&world, token, "e", "devices/e/modules/m").await;
         assert_eq!(outcome.err(), Some(expected));
     }
     let disabled = device_body("disabled").replacen('{', r#"{"capabilities":{"iotEdge":true},"#, 1);
     put(&world, "e2", &disabled, IfMatch::Absent).await;
     let token = own_token("hub1.example.test/devices/e2", DEVICE_KEY);
-    let outcome = caller(&world, &token, "e2", "devices/e2/modules").await;
+    let outcome = caller::<operation::WriteDevices>(&world, &token, "e2", "devices/e2/modules").await;
     assert_eq!(outcome.err(), Some(Reason::IdentityDisabled));
 }
 
@@ -536,10 +536,11 @@ async fn an_edge_device_registers_the_keys_of_its_modules() {
     let unset = put("$edgeAgent", none, IfMatch::Any).await.unwrap();
     assert_eq!(unset.authentication.type_name(), "none");
     assert!(put("worker", "{}", IfMatch::Absent).await.is_ok());
+    let same_edge = caller(&world, &token, "e", "devices/e/modules/m").await.unwrap();
     let delete = async |name: &str| {
         let deleted = world
             .registry
-            .delete_module(&edge, &id("e"), &module_id(name), &IfMatch::Any)
+            .delete_module(&same_edge, &id("e"), &module_id(name), &IfMatch::Any)
             .await;
         deleted.err().map(|error| error.code())
     };
@@ -581,7 +582,7 @@ async fn an_edge_device_registers_the_keys_of_its_modules() {
     }
     world
         .registry
-        .delete(&world.write, &id("e"), &IfMatch::Any)
+        .delete(&world.operator(), &id("e"), &IfMatch::Any)
         .await
         .unwrap();
     let edge_again = r#"{"capabilities":{"iotEdge":true}}"#;
@@ -598,7 +599,9 @@ async fn no_key_is_printed() {
     let world = edge_world().await;
     let module = world.get_module("dev", "Mod%1").await.unwrap();
     let token = own_token("hub1.example.test/devices/e", DEVICE_KEY);
-    let edge = caller(&world, &token, "e", "devices/e/modules/m").await.unwrap();
+    let edge = caller::<operation::WriteDevices>(&world, &token, "e", "devices/e/modules/m")
+        .await
+        .unwrap();
     let draft = world.module_draft(&sas_body("enabled"), "dev", "Mod%1");
     let printed = format!("{module:?} {edge:?} {draft:?}");
     for secret in [PRIMARY, SECONDARY, DEVICE_KEY] {

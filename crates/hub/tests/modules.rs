@@ -124,12 +124,12 @@ async fn put_without_if_match_creates_and_with_it_updates() {
 #[tokio::test]
 async fn a_module_leaves_the_document_of_its_device_as_it_is() {
     let world = world().await;
-    let before = world.registry.get(&world.read, &id("d")).await.unwrap();
+    let before = world.registry.get(&world.operator(), &id("d")).await.unwrap();
     world.put_module("d", "m", "{}", IfMatch::Absent).await.unwrap();
     world.delete_module("d", "m", Some("*")).await.unwrap();
-    let after = world.registry.get(&world.read, &id("d")).await.unwrap();
+    let after = world.registry.get(&world.operator(), &id("d")).await.unwrap();
     assert_eq!(format!("{before:?}"), format!("{after:?}"));
-    let statistics = world.registry.statistics(&world.read).await.unwrap();
+    let statistics = world.registry.statistics(&world.operator()).await.unwrap();
     assert_eq!(statistics.total_device_count, 1, "modules are not counted");
 }
 
@@ -208,7 +208,7 @@ async fn a_missing_device_is_named_as_such() {
         world.put_module("x", "m", "{}", IfMatch::Any).await.err(),
         world.get_module("x", "m").await.err(),
         world.delete_module("x", "m", Some("*")).await.err(),
-        world.registry.list_modules(&world.reader(), &id("x")).await.err(),
+        world.registry.list_modules(&world.caller(), &id("x")).await.err(),
     ] {
         let error = result.unwrap();
         assert_eq!((error.code(), error.message()), (Code::DeviceNotFound, "x"));
@@ -235,7 +235,7 @@ async fn lists_hold_the_modules_of_one_device() {
 async fn sixty_creations_at_once_end_with_exactly_fifty() {
     let world = world().await;
     let registry = world.polite_registry();
-    let (writer, draft) = (world.writer(), ModuleDraft::default());
+    let (writer, draft) = (world.caller(), ModuleDraft::default());
     let names: Vec<_> = (0..60).map(|number| module_id(&format!("m{number}"))).collect();
     let d = id("d");
     let creations = names
@@ -267,7 +267,7 @@ async fn a_creation_against_the_deletion_of_its_device() {
         let world = world().await;
         world.put_module("d", "old", "{}", IfMatch::Absent).await.unwrap();
         let registry = world.polite_registry();
-        let (writer, draft, d, m) = (world.writer(), ModuleDraft::default(), id("d"), module_id("new"));
+        let (writer, draft, d, m) = (world.caller(), ModuleDraft::default(), id("d"), module_id("new"));
         let creation = async {
             for _ in head_start..12 {
                 tokio::task::yield_now().await;
@@ -280,7 +280,7 @@ async fn a_creation_against_the_deletion_of_its_device() {
             for _ in 12..head_start {
                 tokio::task::yield_now().await;
             }
-            registry.delete(&world.write, &d, &IfMatch::Any).await
+            registry.delete(&world.operator(), &d, &IfMatch::Any).await
         };
         let (creation, deletion) = join(creation, deletion).await;
         deletion.unwrap();
@@ -404,7 +404,7 @@ async fn only_writes_that_can_end_a_connection_ask_to_check_again() {
     world.bus.take();
     world
         .registry
-        .delete(&world.write, &id("d"), &IfMatch::Any)
+        .delete(&world.operator(), &id("d"), &IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(world.bus.take(), ["d/m", "d"]);
@@ -454,6 +454,7 @@ async fn companions_hear_of_each_module_and_last_of_the_device() {
     let entropy = Arc::new(doubles::CountingEntropy::default());
     world.registry = Registry::new(
         world.store.clone(),
+        world.vault.clone(),
         world.bus.clone(),
         world.clock.clone(),
         entropy,
@@ -478,7 +479,10 @@ async fn companions_hear_of_each_module_and_last_of_the_device() {
     world.put_module("e", "n", "{}", IfMatch::Absent).await.unwrap();
     world.delete_module("e", "n", Some("*")).await.unwrap();
     assert_eq!(told(), ["created e/n", "deleted e/n"]);
-    let all = world.registry.delete(&world.write, &id("e"), &IfMatch::Any).await;
+    let all = world
+        .registry
+        .delete(&world.operator(), &id("e"), &IfMatch::Any)
+        .await;
     all.unwrap();
     assert_eq!(told(), ["deleted e/m", "deleted e"]);
     assert_eq!(world.store.len(), before);
@@ -520,7 +524,7 @@ async fn a_damaged_record_is_reported_and_not_served() {
     assert!(
         world
             .registry
-            .list_modules(&world.reader(), &id("d"))
+            .list_modules(&world.caller(), &id("d"))
             .await
             .is_err()
     );

@@ -12,7 +12,7 @@ mod doubles;
 use std::sync::Arc;
 
 use doubles::World;
-use hub::access::{Policies, Policy, Rights};
+use hub::access::{Policies, Policy, Rights, Rotation};
 use hub::entropy::SystemEntropy;
 use hub::error::Code;
 use hub::limits::Limit;
@@ -46,7 +46,7 @@ async fn a_new_hub_has_five_policies_with_keys_of_their_own() {
         .flat_map(|policy| [policy.primary.expose(), policy.secondary.expose()]);
     assert_eq!(keys.collect::<std::collections::HashSet<_>>().len(), 10);
     // Another hub's creation must not replace them.
-    let again = Policies::of_new_hub(&HubName::parse("hub1").unwrap(), &SystemEntropy).unwrap();
+    let again = Policies::of_new_hub(&HubName::parse("hub1").unwrap(), &world.vault, &SystemEntropy).unwrap();
     assert!(world.store.apply(again).await.is_err());
 }
 
@@ -68,7 +68,9 @@ async fn changes_are_stored_before_they_hold() {
     let reopened = Policies::open(
         name,
         world.store.clone(),
+        world.vault.clone(),
         world.bus.clone(),
+        world.clock.clone(),
         Arc::clone(&world.limits),
     );
     let reopened = reopened.await.unwrap();
@@ -141,4 +143,97 @@ async fn a_proof_of_another_hub_is_worth_nothing() {
     );
     assert!(policies.put(&foreign, policy("x", Rights::ALL)).await.is_err());
     assert_eq!(policies.list().len(), 5);
+}
+
+#[tokio::test]
+async fn the_last_policy_with_all_rights_goes_only_on_purpose() {
+    let world = World::new().await;
+    let policies = world.gate.policies();
+    let manage = world.gate.authorize_operator();
+    let weaker = policy("iothubowner", Rights::SERVICE_CONNECT);
+    for error in [
+        policies.delete(&manage, "iothubowner").await.unwrap_err(),
+        policies.put(&manage, weaker).await.unwrap_err(),
+        policies.replace(&manage, Vec::new(), None).await.unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::InvalidOperation);
+    }
+    policies.put(&manage, policy("other", Rights::ALL)).await.unwrap();
+    policies.delete(&manage, "iothubowner").await.unwrap();
+    assert!(policies.delete(&manage, "other").await.is_err());
+    policies.delete_also_last_owner(&manage, "other").await.unwrap();
+    // A hub without one is not kept from other changes.
+    policies.delete(&manage, "device").await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_rotate_one_at_a_time() {
+    let world = World::new().await;
+    let policies = world.gate.policies();
+    let manage = world.gate.authorize_operator();
+    let before = policies.get("service").unwrap();
+    let rotate = async |rotation| {
+        policies
+            .rotate(&manage, "service", rotation, &SystemEntropy)
+            .await
+            .unwrap()
+    };
+    let swapped = rotate(Rotation::Swap).await;
+    assert!(swapped.primary.is_same(&before.secondary) && swapped.secondary.is_same(&before.primary));
+    let first = rotate(Rotation::Primary).await;
+    assert!(!first.primary.is_same(&swapped.primary) && first.secondary.is_same(&before.primary));
+    let second = rotate(Rotation::Secondary).await;
+    assert!(second.primary.is_same(&first.primary) && !second.secondary.is_same(&before.primary));
+    assert_eq!(second.rights, Rights::SERVICE_CONNECT);
+    let unknown = policies
+        .rotate(&manage, "nobody", Rotation::Swap, &SystemEntropy)
+        .await;
+    assert_eq!(unknown.unwrap_err().code(), Code::GenericNotFound);
+}
+
+#[tokio::test]
+async fn all_are_replaced_at_once_or_none() {
+    let world = World::new().await;
+    let policies = world.gate.policies();
+    let manage = world.gate.authorize_operator();
+    let revision = policies.revision();
+    let owner = Policy::clone(&policies.get("iothubowner").unwrap());
+    let twice = vec![owner.clone(), owner.clone()];
+    let error = policies.replace(&manage, twice, None).await.unwrap_err();
+    assert_eq!(error.code(), Code::ArgumentInvalid);
+    assert_eq!(
+        (policies.list().len(), policies.revision()),
+        (5, revision.clone())
+    );
+
+    let new = vec![owner, policy("mine", Rights::REGISTRY_READ)];
+    policies
+        .replace(&manage, new.clone(), Some(&revision))
+        .await
+        .unwrap();
+    let names: Vec<String> = policies
+        .list()
+        .iter()
+        .map(|policy| policy.name.to_string())
+        .collect();
+    assert_eq!(names, ["iothubowner", "mine"]);
+    assert_ne!(policies.revision(), revision);
+    let stale = policies.replace(&manage, new, Some(&revision)).await.unwrap_err();
+    assert_eq!(stale.code(), Code::PreconditionFailed);
+    // What is read again has the same revision, and the same policies.
+    let reopened = Policies::open(
+        HubName::parse("hub1").unwrap(),
+        world.store.clone(),
+        world.vault.clone(),
+        world.bus.clone(),
+        world.clock.clone(),
+        Arc::clone(&world.limits),
+    );
+    let reopened = reopened.await.unwrap();
+    assert_eq!(reopened.revision(), policies.revision());
+    assert_eq!(reopened.list().len(), 2);
+
+    let again = policy("mine", Rights::REGISTRY_READ);
+    let error = policies.create(&manage, again).await.unwrap_err();
+    assert_eq!(error.code(), Code::GenericConflict);
 }

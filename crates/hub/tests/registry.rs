@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use doubles::{MemoryStore, NOW_SECS, World, id};
 use hub::BoxFuture;
-use hub::access::right;
 use hub::clock::Timestamp;
 use hub::error::Code;
 use hub::identity::{
@@ -28,7 +27,7 @@ use hub::tenancy::HubName;
 async fn create(world: &World, name: &str) -> Device {
     world
         .registry
-        .put(&world.write, &id(name), &Draft::default(), IfMatch::Absent)
+        .put(&world.operator(), &id(name), &Draft::default(), IfMatch::Absent)
         .await
         .unwrap()
 }
@@ -60,7 +59,7 @@ async fn a_new_device_has_keys_and_reads_as_recorded() {
         secondary.expose(),
     );
     assert_eq!(json(&device, &Live::default()), expected);
-    let read = world.registry.get(&world.read, &id("d1")).await.unwrap();
+    let read = world.registry.get(&world.operator(), &id("d1")).await.unwrap();
     assert_eq!(json(&read, &Live::default()), expected);
     let live = Live {
         connected: true,
@@ -76,10 +75,10 @@ async fn a_new_device_has_keys_and_reads_as_recorded() {
 async fn put_without_if_match_creates_and_with_it_updates() {
     let world = World::new().await;
     let put = async |if_match: Option<&str>| {
-        let (write, draft) = (&world.write, Draft::default());
+        let (write, draft) = (world.operator(), Draft::default());
         world
             .registry
-            .put(write, &id("d1"), &draft, IfMatch::parse(if_match))
+            .put(&write, &id("d1"), &draft, IfMatch::parse(if_match))
             .await
     };
     assert_eq!(put(Some("\"*\"")).await.unwrap_err().code(), Code::DeviceNotFound);
@@ -115,7 +114,7 @@ async fn a_whole_document_can_be_sent_back() {
     let draft = world.draft(&body, "d1");
     let updated = world
         .registry
-        .put(&world.write, &id("d1"), &draft, IfMatch::Any)
+        .put(&world.operator(), &id("d1"), &draft, IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(primary(&updated), primary(&device));
@@ -124,7 +123,7 @@ async fn a_whole_document_can_be_sent_back() {
     world.clock.advance(Duration::from_secs(5));
     let again = world
         .registry
-        .put(&world.write, &id("d1"), &draft, IfMatch::Any)
+        .put(&world.operator(), &id("d1"), &draft, IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(
@@ -148,7 +147,7 @@ async fn the_age_of_a_credential_is_that_of_its_last_change() {
         world.clock.advance(Duration::from_secs(5));
         let registry = &world.registry;
         registry
-            .put(&world.write, &id("d1"), draft, IfMatch::Any)
+            .put(&world.operator(), &id("d1"), draft, IfMatch::Any)
             .await
             .unwrap()
     };
@@ -157,7 +156,7 @@ async fn the_age_of_a_credential_is_that_of_its_last_change() {
     assert_eq!(set(&changed), at(10), "new keys");
     let same = world.draft(&json(&changed, &Live::default()), "d1");
     put(&same).await;
-    let read = world.registry.get(&world.read, &id("d1")).await.unwrap();
+    let read = world.registry.get(&world.operator(), &id("d1")).await.unwrap();
     assert_eq!(set(&read), at(10));
 }
 
@@ -208,7 +207,7 @@ async fn deleting_asks_for_an_etag_and_a_new_device_is_another_one() {
     let delete = async |if_match: Option<&str>| {
         world
             .registry
-            .delete(&world.write, &id("d1"), &IfMatch::parse(if_match))
+            .delete(&world.operator(), &id("d1"), &IfMatch::parse(if_match))
             .await
     };
     let error = delete(None).await.unwrap_err();
@@ -223,7 +222,11 @@ async fn deleting_asks_for_an_etag_and_a_new_device_is_another_one() {
     );
     delete(Some(&device.etag.quoted())).await.unwrap();
     assert_eq!(delete(Some("*")).await.unwrap_err().code(), Code::DeviceNotFound);
-    let error = world.registry.get(&world.read, &id("d1")).await.unwrap_err();
+    let error = world
+        .registry
+        .get(&world.operator(), &id("d1"))
+        .await
+        .unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::DeviceNotFound, "d1"));
     // Within the same tick of the clock.
     let again = create(&world, "d1").await;
@@ -236,7 +239,7 @@ async fn lists_are_bounded() {
     for number in 0..5 {
         create(&world, &format!("d{number}")).await;
     }
-    let list = async |top| world.registry.list(&world.read, top).await.unwrap().len();
+    let list = async |top| world.registry.list(&world.operator(), top).await.unwrap().len();
     assert_eq!(list(Some(2)).await, 2);
     assert_eq!(list(Some(0)).await, 5);
     assert_eq!(list(Some(1_001)).await, 5);
@@ -254,16 +257,16 @@ async fn statistics_are_exact() {
     for _ in 0..2 {
         world
             .registry
-            .put(&world.write, &id("a"), &disabled, IfMatch::Any)
+            .put(&world.operator(), &id("a"), &disabled, IfMatch::Any)
             .await
             .unwrap();
     }
     world
         .registry
-        .delete(&world.write, &id("b"), &IfMatch::Any)
+        .delete(&world.operator(), &id("b"), &IfMatch::Any)
         .await
         .unwrap();
-    let statistics = world.registry.statistics(&world.read).await.unwrap();
+    let statistics = world.registry.statistics(&world.operator()).await.unwrap();
     assert_eq!(
         serde_json::to_string(&statistics).unwrap(),
         r#"{"totalDeviceCount":2,"enabledDeviceCount":1,"disabledDeviceCount":1}"#
@@ -279,7 +282,7 @@ async fn only_writes_that_can_end_a_connection_ask_to_check_again() {
         let draft = world.draft(body, "d1");
         world
             .registry
-            .put(&world.write, &id("d1"), &draft, IfMatch::Any)
+            .put(&world.operator(), &id("d1"), &draft, IfMatch::Any)
             .await
             .unwrap();
         world.bus.take()
@@ -294,14 +297,14 @@ async fn only_writes_that_can_end_a_connection_ask_to_check_again() {
     assert_eq!(put("{}").await, ["d1"], "new keys");
     world
         .registry
-        .delete(&world.write, &id("d1"), &IfMatch::Any)
+        .delete(&world.operator(), &id("d1"), &IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(world.bus.take(), ["d1"]);
     world.store.fail(Some(StoreError::Full("disk".into())));
     let error = world
         .registry
-        .put(&world.write, &id("d1"), &Draft::default(), IfMatch::Absent)
+        .put(&world.operator(), &id("d1"), &Draft::default(), IfMatch::Absent)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::ServiceUnavailable);
@@ -327,14 +330,14 @@ async fn a_lost_race_is_judged_again() {
     });
     let lost = world
         .registry
-        .put(&world.write, &id("d1"), &Draft::default(), IfMatch::Absent)
+        .put(&world.operator(), &id("d1"), &Draft::default(), IfMatch::Absent)
         .await;
     assert_eq!(lost.unwrap_err().code(), Code::DeviceAlreadyExists);
     // An update without condition is tried again.
     world.store.race(|store| store.touch(&key("d1")));
     let updated = world
         .registry
-        .put(&world.write, &id("d1"), &Draft::default(), IfMatch::Any)
+        .put(&world.operator(), &id("d1"), &Draft::default(), IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(updated.etag.counter(), 8);
@@ -347,7 +350,7 @@ async fn a_lost_race_is_judged_again() {
     });
     let gone = world
         .registry
-        .delete(&world.write, &id("d1"), &IfMatch::Any)
+        .delete(&world.operator(), &id("d1"), &IfMatch::Any)
         .await;
     assert_eq!(gone.unwrap_err().code(), Code::DeviceNotFound);
 }
@@ -362,7 +365,7 @@ async fn endless_contention_is_a_passing_error() {
     }
     let error = world
         .registry
-        .delete(&world.write, &id("d1"), &IfMatch::Any)
+        .delete(&world.operator(), &id("d1"), &IfMatch::Any)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::ServerBusy);
@@ -376,7 +379,7 @@ async fn a_hub_can_be_full() {
     create(&world, "d1").await;
     let error = world
         .registry
-        .put(&world.write, &id("d2"), &Draft::default(), IfMatch::Absent)
+        .put(&world.operator(), &id("d2"), &Draft::default(), IfMatch::Absent)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::IotHubQuotaExceeded);
@@ -389,7 +392,7 @@ async fn edge_devices_stand_above_others() {
     let put = async |name: &str, body: &str, if_match: IfMatch| {
         world
             .registry
-            .put(&world.write, &id(name), &world.draft(body, name), if_match)
+            .put(&world.operator(), &id(name), &world.draft(body, name), if_match)
             .await
     };
     let edge = r#"{"capabilities":{"iotEdge":true}}"#;
@@ -447,7 +450,7 @@ async fn a_parent_that_changes_meanwhile_is_looked_at_again() {
     let edge = world.draft(r#"{"capabilities":{"iotEdge":true}}"#, "top");
     let top = world
         .registry
-        .put(&world.write, &id("top"), &edge, IfMatch::Absent)
+        .put(&world.operator(), &id("top"), &edge, IfMatch::Absent)
         .await
         .unwrap();
     let scope = top.placement.device_scope().unwrap().as_str();
@@ -460,7 +463,7 @@ async fn a_parent_that_changes_meanwhile_is_looked_at_again() {
     });
     let error = world
         .registry
-        .put(&world.write, &id("leaf"), &leaf, IfMatch::Absent)
+        .put(&world.operator(), &id("leaf"), &leaf, IfMatch::Absent)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::InvalidDeviceScope);
@@ -472,7 +475,7 @@ async fn a_child_can_be_written_when_its_parent_is_gone() {
     let edge = world.draft(r#"{"capabilities":{"iotEdge":true}}"#, "top");
     let top = world
         .registry
-        .put(&world.write, &id("top"), &edge, IfMatch::Absent)
+        .put(&world.operator(), &id("top"), &edge, IfMatch::Absent)
         .await
         .unwrap();
     let scope = top.placement.device_scope().unwrap().as_str();
@@ -480,24 +483,24 @@ async fn a_child_can_be_written_when_its_parent_is_gone() {
     let leaf = world.draft(&body, "leaf");
     world
         .registry
-        .put(&world.write, &id("leaf"), &leaf, IfMatch::Absent)
+        .put(&world.operator(), &id("leaf"), &leaf, IfMatch::Absent)
         .await
         .unwrap();
     world
         .registry
-        .delete(&world.write, &id("top"), &IfMatch::Any)
+        .delete(&world.operator(), &id("top"), &IfMatch::Any)
         .await
         .unwrap();
     let disabled = world.draft(&body.replace("enabled", "disabled"), "leaf");
     let written = world
         .registry
-        .put(&world.write, &id("leaf"), &disabled, IfMatch::Any)
+        .put(&world.operator(), &id("leaf"), &disabled, IfMatch::Any)
         .await
         .unwrap();
     assert_eq!(written.status, Status::Disabled);
     let moved = world
         .registry
-        .put(&world.write, &id("other"), &leaf, IfMatch::Absent)
+        .put(&world.operator(), &id("other"), &leaf, IfMatch::Absent)
         .await;
     assert_eq!(moved.unwrap_err().code(), Code::InvalidDeviceScope);
 }
@@ -547,15 +550,18 @@ impl Companion for Shadow {
 async fn companions_live_and_die_in_the_same_batch() {
     let World {
         store,
+        vault,
         bus,
         clock,
         limits,
-        write,
+        gate,
         ..
     } = World::new().await;
+    let write = gate.authorize_operator();
     let shadow = Arc::new(Shadow::default());
     let entropy = Arc::new(doubles::CountingEntropy::default());
-    let registry = Registry::new(store.clone(), bus, clock, entropy, limits).with_companion(shadow.clone());
+    let registry =
+        Registry::new(store.clone(), vault, bus, clock, entropy, limits).with_companion(shadow.clone());
     let before = store.len();
     let device = registry
         .put(&write, &id("d1"), &Draft::default(), IfMatch::Absent)
@@ -566,7 +572,10 @@ async fn companions_live_and_die_in_the_same_batch() {
         .put(&write, &id("d1"), &Draft::default(), IfMatch::Any)
         .await
         .unwrap();
-    registry.delete(&write, &id("d1"), &IfMatch::Any).await.unwrap();
+    registry
+        .delete(&gate.authorize_operator(), &id("d1"), &IfMatch::Any)
+        .await
+        .unwrap();
     assert_eq!(store.len(), before);
     let words = ["created", "updated", "deleted"].map(|word| (word, device.generation));
     assert_eq!(*shadow.done.lock().unwrap(), words);
@@ -581,16 +590,27 @@ async fn hubs_do_not_see_each_other() {
         ..doubles::profile()
     })
     .await;
-    let foreign = other.gate.authorize_operator::<right::RegistryRead>();
-    assert_eq!(
-        world.registry.get(&foreign, &id("d1")).await.unwrap_err().code(),
-        Code::DeviceNotFound
-    );
-    assert!(world.registry.list(&foreign, None).await.unwrap().is_empty());
     assert_eq!(
         world
             .registry
-            .statistics(&foreign)
+            .get(&other.operator(), &id("d1"))
+            .await
+            .unwrap_err()
+            .code(),
+        Code::DeviceNotFound
+    );
+    assert!(
+        world
+            .registry
+            .list(&other.operator(), None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        world
+            .registry
+            .statistics(&other.operator())
             .await
             .unwrap()
             .total_device_count,
@@ -607,8 +627,12 @@ async fn a_damaged_record_is_reported_and_not_served() {
         expect: Expect::Any,
     };
     world.store.apply(vec![put]).await.unwrap();
-    let error = world.registry.get(&world.read, &id("d1")).await.unwrap_err();
+    let error = world
+        .registry
+        .get(&world.operator(), &id("d1"))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::ServerError);
     assert!(error.detail().unwrap().contains("'d1'"));
-    assert!(world.registry.list(&world.read, None).await.is_err());
+    assert!(world.registry.list(&world.operator(), None).await.is_err());
 }

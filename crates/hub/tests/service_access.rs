@@ -11,13 +11,13 @@ mod doubles;
 
 use std::time::Duration;
 
-use doubles::{HOST, PRIMARY, SECONDARY, in_an_hour, key, policy_token, profile, world};
-use hub::access::{HubProfile, Policy, Reason, Rights, right, sas};
+use doubles::{HOST, PRIMARY, SECONDARY, World, in_an_hour, key, policy_token, profile, world};
+use hub::access::{HubProfile, Operation, Policy, Reason, Rights, operation, sas};
 use hub::error::Code;
 
-/// Every default policy against every right, as tokens for the whole hub.
+/// Every default policy against the kinds of operations, as tokens for the whole hub.
 #[tokio::test]
-async fn the_matrix_of_policies_and_rights() {
+async fn the_matrix_of_policies_and_operations() {
     let world = world().await;
     for (policy, read, write, service, statistics, purge) in [
         ("iothubowner", true, true, true, true, true),
@@ -27,43 +27,46 @@ async fn the_matrix_of_policies_and_rights() {
         ("registryReadWrite", true, true, false, true, true),
     ] {
         let token = policy_token(&world, HOST, policy);
-        let path = "devices/d1";
-        let gate = &world.gate;
-        assert_eq!(
-            gate.authorize_service::<right::RegistryRead>(&token, path)
-                .is_ok(),
-            read,
-            "{policy}"
-        );
-        assert_eq!(
-            gate.authorize_service::<right::RegistryWrite>(&token, path)
-                .is_ok(),
-            write,
-            "{policy}"
-        );
-        assert_eq!(
-            gate.authorize_service::<right::ServiceConnect>(&token, path)
-                .is_ok(),
-            service,
-            "{policy}"
-        );
-        assert_eq!(
-            gate.authorize_service::<right::ConnectionStatistics>(&token, path)
-                .is_ok(),
-            statistics,
-            "{policy}"
-        );
-        assert_eq!(
-            gate.authorize_service::<right::CommandsPurge>(&token, path)
-                .is_ok(),
-            purge,
-            "{policy}"
-        );
-        assert!(
-            gate.authorize_service::<right::Management>(&token, path).is_err(),
-            "{policy}"
-        );
+        let token = token.as_str();
+        let allowed = [
+            (holds::<operation::ReadDevices>(&world, token), read),
+            (holds::<operation::ReadStatistics>(&world, token), read),
+            (holds::<operation::ReadHub>(&world, token), read),
+            (holds::<operation::ReadConsumerGroups>(&world, token), read),
+            (holds::<operation::WriteDevices>(&world, token), write),
+            (holds::<operation::DeleteDevices>(&world, token), write),
+            (holds::<operation::BulkDevices>(&world, token), write),
+            (holds::<operation::WriteConsumerGroups>(&world, token), write),
+            (holds::<operation::ReadTwins>(&world, token), service),
+            (holds::<operation::WriteTwins>(&world, token), service),
+            (holds::<operation::InvokeMethods>(&world, token), service),
+            (holds::<operation::SendCommands>(&world, token), service),
+            (holds::<operation::ReceiveFeedback>(&world, token), service),
+            (
+                holds::<operation::ReceiveFileNotifications>(&world, token),
+                service,
+            ),
+            (holds::<operation::ReadUploads>(&world, token), service),
+            (holds::<operation::ReadEvents>(&world, token), service),
+            (
+                holds::<operation::ReadConnectionStatistics>(&world, token),
+                statistics,
+            ),
+            (holds::<operation::PurgeCommands>(&world, token), purge),
+            (
+                holds::<operation::Management>(&world, token),
+                policy == "iothubowner",
+            ),
+        ];
+        assert_eq!(allowed.len(), operation::ALL.len());
+        for (index, (holds, expected)) in allowed.into_iter().enumerate() {
+            assert_eq!(holds, expected, "{policy}, {index}");
+        }
     }
+}
+
+fn holds<O: Operation>(world: &World, token: &str) -> bool {
+    world.gate.authorize_service::<O>(token, "devices/d1").is_ok()
 }
 
 #[tokio::test]
@@ -98,7 +101,9 @@ async fn service_tokens_are_bound_to_paths() {
         ("other.example.test", "/devices/d1", Some(Reason::HostForeign)),
     ] {
         let token = policy_token(&world, resource, "iothubowner");
-        let outcome = world.gate.authorize_service::<right::RegistryRead>(&token, path);
+        let outcome = world
+            .gate
+            .authorize_service::<operation::ReadDevices>(&token, path);
         assert_eq!(
             outcome.err().map(|refusal| refusal.reason),
             expected,
@@ -120,7 +125,7 @@ async fn service_tokens_are_bound_to_paths() {
     ] {
         let refusal = world
             .gate
-            .authorize_service::<right::RegistryRead>(text, "devices/d1")
+            .authorize_service::<operation::ReadDevices>(text, "devices/d1")
             .unwrap_err();
         assert_eq!(refusal.reason, reason, "{text}");
         assert_eq!(refusal.to_peer().code(), Code::IotHubUnauthorizedAccess);
@@ -129,7 +134,7 @@ async fn service_tokens_are_bound_to_paths() {
     world.clock.advance(Duration::from_secs(3_600 + 393));
     let late = world
         .gate
-        .authorize_service::<right::RegistryRead>(&policy_token(&world, HOST, "service"), "devices");
+        .authorize_service::<operation::ReadDevices>(&policy_token(&world, HOST, "service"), "devices");
     assert_eq!(
         late.unwrap_err().to_string(),
         "token expired 393 s ago by the server's clock"
@@ -160,7 +165,7 @@ async fn the_published_service_vector_is_accepted() {
     let token = "SharedAccessSignature sr=hub.example.test&sig=hJEp5ar+YiEr+foPsPoSzoTPk4v7sNwy5oxU7SkseX4=&se=1900000000&skn=owner";
     let proof = world
         .gate
-        .authorize_service::<right::RegistryWrite>(token, "devices/d1")
+        .authorize_service::<operation::WriteDevices>(token, "devices/d1")
         .unwrap();
     assert_eq!(proof.actor().to_string(), "policy 'owner'");
     assert_eq!(proof.hub().as_str(), "hub1");

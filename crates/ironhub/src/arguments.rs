@@ -43,7 +43,7 @@ pub(crate) struct ClientArguments {
     )]
     pub(crate) context: Option<String>,
     #[arg(
-        help = "File of a context, as `ironhub dev` writes it into its data folder [env: IRONHUB_CONTEXT_FILE]"
+        help = "File of a context, as `ironhub dev` writes it beside its data folder [env: IRONHUB_CONTEXT_FILE]"
     )]
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     pub(crate) context_file: Option<PathBuf>,

@@ -9,6 +9,7 @@ mod command;
 mod context;
 mod failure;
 mod input;
+mod issuing;
 mod logging;
 mod output;
 mod run;

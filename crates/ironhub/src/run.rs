@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use server::Ready;
 use server::config::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,6 +14,9 @@ use crate::output::note;
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
 pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Failure> {
     logging::start(&config.log)?;
+    if !config.allow_core_dumps {
+        forbid_core_dumps()?;
+    }
     allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -29,6 +32,23 @@ pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), F
             .await
             .map_err(|error| Failure::failed(error.to_string()))
     })
+}
+
+/// Keeps the memory of the process, which holds keys, out of core files and away from other processes of its user.
+fn forbid_core_dumps() -> Result<(), Failure> {
+    let failed = |error| {
+        Failure::failed(format!(
+            "core files cannot be forbidden: {error}. With allow_core_dumps the server starts all the same, and a core file shows every key \
+             that is in memory"
+        ))
+    };
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none).map_err(failed)?;
+    // The limit above does not hold for programs that cores are piped into.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)
 }
 
 /// Takes as many open files as the system lets us have: each connection is one, and the usual limit, 1,024, is kept low for programs

@@ -12,7 +12,7 @@ use std::path::Path;
 use subject::{ask, ironhub};
 
 /// Commands whose help is kept as golden files.
-const HELP: [(&str, &[&str]); 22] = [
+const HELP: [(&str, &[&str]); 30] = [
     ("ironhub", &[]),
     ("dev", &["dev"]),
     ("serve", &["serve"]),
@@ -31,6 +31,14 @@ const HELP: [(&str, &[&str]); 22] = [
     ("command-feedback", &["command", "feedback"]),
     ("explain", &["explain"]),
     ("explain-device", &["explain", "device"]),
+    ("auth-explain", &["auth", "explain"]),
+    ("policy", &["policy"]),
+    ("policy-create", &["policy", "create"]),
+    ("policy-rotate", &["policy", "rotate"]),
+    ("ca", &["ca"]),
+    ("ca-add", &["ca", "add"]),
+    ("cert-ca-new", &["cert", "ca", "new"]),
+    ("cert-issue", &["cert", "issue"]),
     ("monitor", &["monitor"]),
     ("simulate", &["simulate"]),
     ("events", &["events"]),
@@ -74,6 +82,14 @@ fn the_reference_of_the_configuration_is_fresh() {
 }
 
 #[test]
+fn the_reference_of_authorisation_is_fresh() {
+    check_golden(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/authorisation.md"),
+        &server::reference::authorisation(),
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_a_usage_error() {
     let home = tempfile::tempdir().unwrap();
     for arguments in [
@@ -86,6 +102,16 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["command", "send", "d1", "x", "--property", "no-value"],
         &["command", "send", "d1", "x", "--ack", "perhaps"],
         &["command", "feedback", "--max", "0"],
+        &["auth", "explain"],
+        &["auth", "explain", "--device", "d1", "--service"],
+        &[
+            "auth",
+            "explain",
+            "--device",
+            "d1",
+            "--token-file",
+            "/nowhere/at/all",
+        ],
         // Before a server is looked for.
         &["twin", "patch", "d1", "{"],
         &["twin", "patch", "d1", "{\"desired\":{}}"],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engines::local::LocalBus;
 use engines::sqlite::SqliteStore;
 use hub::BoxFuture;
-use hub::access::{Authorized, right};
+use hub::access::{Authorized, operation};
 use hub::clock::{Clock, Timestamp};
 use hub::entropy::SystemEntropy;
 use hub::events::Events;
@@ -16,6 +16,7 @@ use hub::limits::{Fidelity, Limits};
 use hub::log::{
     AppendError, Appended, Batch, Log, LogHealth, Partition, PartitionInfo, ReadError, Record, Sequence,
 };
+use hub::secret::{MasterKey, MasterKeys, Vault};
 use hub::tenancy::{HostName, HubName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::event::SectionEncoder;
 use crate::hub_doubles::MemoryStore;
+use crate::master_key::{MasterKeyService, Source};
 
 pub(crate) const HOST: &str = "hub1.example.test";
 pub(crate) const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -101,11 +103,24 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
     let folder = tempfile::tempdir().unwrap();
     let sqlite = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
     let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
+    let entropy = Arc::new(SystemEntropy);
+    let keys = MasterKeys::new(MasterKey::generate(&*entropy));
+    let vault = Arc::new(Vault::new(&keys, entropy.clone()));
+    let master_keys = MasterKeyService::new(
+        Source::Variable,
+        keys,
+        vault.clone(),
+        sqlite.clone(),
+        clock.clone(),
+        entropy,
+    );
     let seams = Seams {
         store: Arc::new(MemoryStore::default()),
+        vault,
         bus: Arc::new(LocalBus::new()),
         clock,
         entropy: Arc::new(SystemEntropy),
+        fetch: Arc::new(hub::fetch::NoFetch),
         limits: Arc::new(Limits::new(Fidelity::Native)),
         encoder: Arc::new(SectionEncoder),
     };
@@ -124,7 +139,7 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
         seams.clock.clone(),
         seams.entropy.clone(),
     ));
-    let app = crate::run::assemble(seams, &events, hubs, sqlite, Vec::new());
+    let app = crate::run::assemble(seams, &events, hubs, sqlite, Vec::new(), master_keys);
     register(&app, "d").await;
     (Arc::new(app), folder)
 }
@@ -134,7 +149,7 @@ pub(crate) async fn register(app: &App, id: &str) {
     let body =
         format!(r#"{{"authentication":{{"symmetricKey":{{"primaryKey":"{KEY}","secondaryKey":"{KEY}"}}}}}}"#);
     let draft = Draft::from_json(body.as_bytes(), &id, &app.limits).unwrap();
-    let right: Authorized<right::RegistryWrite> = hub_of(app).gate().authorize_operator();
+    let right: Authorized<operation::WriteDevices> = hub_of(app).gate().authorize_operator();
     app.registry
         .put(&right, &id, &draft, IfMatch::Absent)
         .await

@@ -12,6 +12,7 @@ pub mod dev;
 #[cfg(test)]
 mod doubles;
 mod event;
+mod fetch;
 #[cfg(feature = "fuzzing")]
 #[allow(
     clippy::missing_panics_doc,
@@ -25,13 +26,16 @@ mod http;
 mod hub_doubles;
 mod listen;
 mod mailbox;
+pub mod master_key;
 mod mqtt;
+pub mod reference;
 mod refusal;
 mod run;
 mod tls;
 mod tracking;
 mod websocket;
 
+pub use fetch::FetcherError;
 pub use listen::BindError;
 pub use run::{Addresses, Ready, ReadyHub, StartError, run};
 pub use tls::CertificateError;

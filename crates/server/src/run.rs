@@ -7,32 +7,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engines::blobs::LocalBlobs;
+use engines::external::ExternalBlobs;
+use engines::lists::ListFolder;
 use engines::local::LocalBus;
 use engines::segment::{Retention, SegmentLog, Settings};
 use engines::sqlite::SqliteStore;
 use engines::{DataFolderLock, LockError};
+use hub::access::{Policy, Rights};
+use hub::audit::Trail;
 use hub::bus::Mail;
-use hub::clock::SystemClock;
+use hub::clock::{Clock, SystemClock};
 use hub::commands::{Commands, Feedback};
-use hub::entropy::SystemEntropy;
+use hub::entropy::{Entropy, SystemEntropy};
 use hub::error::Error;
 use hub::events::Events;
-use hub::files::{Files, HubFiles};
+use hub::failures::Failures;
+use hub::files::{Files, HubFiles, Place};
 use hub::hub::{HostTaken, Hub, Hubs, Seams};
 use hub::identity::Registry;
 use hub::limits::{Limit, Limits};
 use hub::methods::Methods;
 use hub::presence::Presences;
 use hub::records::Records;
+use hub::secret::{MasterKeys, Vault, ledger};
 use hub::sessions::{Leftovers, Sessions};
+use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
+use hub::trust::revocation::Revocation;
 use hub::twins::Twins;
 use rustls::ServerConfig;
 
 use crate::app::App;
 use crate::config::{Config, HubConfig};
 use crate::event::SectionEncoder;
+use crate::fetch::{Fetcher, FetcherError};
 use crate::listen::{Accept, BindError, Bound, Drain, Strangers, bind, serve};
+use crate::master_key::{self, MasterKeyError, MasterKeyService};
 use crate::tls::{CertificateError, Identity};
 use crate::{admin, amqp, http, mqtt};
 
@@ -44,6 +54,11 @@ const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often blocks that became no file are looked for.
 const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How often the audit trails are looked through for entries that are over age or count.
+const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How often revocation lists are looked through for what is due.
+const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -62,6 +77,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no master key that can be used.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// The document store cannot be opened.
     #[error(transparent)]
     Store(#[from] engines::sqlite::OpenError),
@@ -81,6 +99,22 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The folder of a hub's revocation lists cannot be used.
+    #[error("the folder {} of revocation lists cannot be used: {source}", folder.display())]
+    Lists {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store of a hub's files cannot be used.
+    #[error("the store of the files of hub {hub} cannot be used: {reason}")]
+    Storage {
+        /// The hub.
+        hub: HubName,
+        /// Why.
+        reason: String,
+    },
     /// A hub's name is none.
     #[error(transparent)]
     HubName(#[from] InvalidHubName),
@@ -90,6 +124,9 @@ pub enum StartError {
     /// A certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Other servers cannot be read from.
+    #[error(transparent)]
+    Fetcher(#[from] FetcherError),
     /// TLS cannot be set up with the certificate.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -163,6 +200,14 @@ pub async fn run(
     let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
     let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
     let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
+    let trail_sweeper = tokio::spawn(sweep_trails(Arc::clone(&app)));
+    let resealer = tokio::spawn(reseal(Arc::clone(&app)));
+    let refreshers: Vec<_> = app
+        .hubs
+        .all()
+        .iter()
+        .map(|hub| tokio::spawn(refresh_lists(Arc::clone(hub.revocation()))))
+        .collect();
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -182,6 +227,9 @@ pub async fn run(
     flusher.abort();
     sweeper.abort();
     blob_sweeper.abort();
+    trail_sweeper.abort();
+    resealer.abort();
+    refreshers.iter().for_each(tokio::task::JoinHandle::abort);
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -205,11 +253,16 @@ async fn open(config: &Config) -> Result<App, StartError> {
     let limits = Arc::new(Limits::new(config.fidelity));
     limits.configure(config.fidelity, &config.limits.to_vec());
     let sqlite = Arc::new(SqliteStore::open(&config.data_dir.join("store.db"))?);
+    let source = master_key::Source::find(config);
+    let keys = master_keys(&source, config, &*sqlite).await?;
+    let vault = Arc::new(Vault::new(&keys, Arc::new(SystemEntropy)));
     let seams = Seams {
         store: Arc::<SqliteStore>::clone(&sqlite),
+        vault: Arc::clone(&vault),
         bus: Arc::new(LocalBus::new()),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
+        fetch: Arc::new(Fetcher::new(None)?),
         limits,
         encoder: Arc::new(SectionEncoder),
     };
@@ -225,22 +278,82 @@ async fn open(config: &Config) -> Result<App, StartError> {
         let seam: Arc<dyn hub::log::Log> = Arc::<SegmentLog>::clone(&log);
         events.connect(hub.name(), settings.event_sources, seam);
         logs.push((hub.name().clone(), log));
+        let folder = hub_folder(&config.data_dir, hub.name()).join("revocation");
+        let files = ListFolder::open(&folder).map_err(|source| StartError::Lists { folder, source })?;
+        hub.revocation()
+            .connect(Arc::new(files))
+            .await
+            .map_err(StartError::Hub)?;
         hubs.add(&Arc::new(hub))?;
     }
     let (clock, entropy) = (Arc::clone(&seams.clock), Arc::clone(&seams.entropy));
-    let app = assemble(seams, &events, hubs, sqlite, logs);
+    let master_keys = MasterKeyService::new(
+        source,
+        keys,
+        vault,
+        Arc::clone(&sqlite),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+    );
+    let app = assemble(seams, &events, hubs, sqlite, logs, master_keys);
     for settings in &config.hubs {
         let name = HubName::parse(&settings.name)?;
-        let folder = hub_folder(&config.data_dir, &name).join("blobs");
-        let blobs = LocalBlobs::open(&folder, Arc::clone(&clock), Arc::clone(&entropy))
-            .map_err(|source| StartError::Blobs { folder, source })?;
         let files = HubFiles {
-            blobs: Arc::new(blobs),
+            place: open_files(settings, &name, &config.data_dir, &clock, &entropy)?,
             notifies: settings.file_notifications,
         };
         app.files.connect(&name, files).await.map_err(StartError::Hub)?;
     }
     Ok(app)
+}
+
+/// The master keys; makes one when there is none and nothing is sealed.
+async fn master_keys(
+    source: &master_key::Source,
+    config: &Config,
+    store: &dyn Store,
+) -> Result<MasterKeys, StartError> {
+    if let Some(keys) = source.read()? {
+        return Ok(keys);
+    }
+    for settings in &config.hubs {
+        let hub = HubName::parse(&settings.name)?;
+        let ledger = ledger::read(store, &hub).await;
+        let ledger = ledger.map_err(|error| StartError::Hub(error.into()))?;
+        if let Some(key) = ledger.and_then(|ledger| ledger.keys.first().copied()) {
+            return Err(source.lost(&hub, key).into());
+        }
+    }
+    let keys = source.make(&SystemEntropy)?;
+    tracing::warn!(
+        file = %source,
+        master_key = %keys.current().id(),
+        "a master key was made, under which the keys of devices and policies are stored. Back the file up, apart from the data folder: \
+         without it the data folder is of no use"
+    );
+    Ok(keys)
+}
+
+/// Where the files of a hub are kept.
+fn open_files(
+    config: &HubConfig,
+    name: &HubName,
+    data_dir: &Path,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Place, StartError> {
+    let unusable = |reason: String| StartError::Storage {
+        hub: name.clone(),
+        reason,
+    };
+    if let Some(settings) = config.storage.external().map_err(unusable)? {
+        let store = ExternalBlobs::open(settings).map_err(|error| unusable(error.to_string()))?;
+        return Ok(Place::External(Arc::new(store)));
+    }
+    let folder = hub_folder(data_dir, name).join("blobs");
+    let blobs = LocalBlobs::open(&folder, Arc::clone(clock), Arc::clone(entropy))
+        .map_err(|source| StartError::Blobs { folder, source })?;
+    Ok(Place::Served(Arc::new(blobs)))
 }
 
 fn hub_folder(data_dir: &Path, hub: &HubName) -> std::path::PathBuf {
@@ -254,9 +367,11 @@ pub(crate) fn assemble(
     hubs: Hubs,
     sqlite: Arc<SqliteStore>,
     logs: Vec<(HubName, Arc<SegmentLog>)>,
+    master_keys: MasterKeyService,
 ) -> App {
     let Seams {
         store,
+        vault,
         bus,
         clock,
         entropy,
@@ -292,12 +407,14 @@ pub(crate) fn assemble(
     let commands = Arc::new(commands);
     let files = Arc::new(Files::new(
         Arc::clone(&store),
+        Arc::clone(&vault),
         Arc::clone(&clock),
         Arc::clone(&entropy),
         Arc::clone(&limits),
     ));
     let registry = Registry::new(
         Arc::clone(&store),
+        vault,
         Arc::clone(&bus),
         Arc::clone(&clock),
         Arc::clone(&entropy),
@@ -307,6 +424,7 @@ pub(crate) fn assemble(
     .with_companion(twins.companion())
     .with_companion(Arc::<Files>::clone(&files))
     .with_companion(Arc::new(Leftovers::new(Arc::clone(&presences))));
+    let trail = Trail::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&limits));
     let records = Records::new(Arc::clone(&clock), limits.size(Limit::RecordsKeptMax));
     App {
         hubs,
@@ -321,11 +439,15 @@ pub(crate) fn assemble(
         feedback,
         files,
         records: Arc::new(records),
+        trail: Arc::new(trail),
+        surveying: tokio::sync::Mutex::default(),
+        failures: Arc::new(Failures::new(Arc::clone(&clock), Arc::clone(&limits))),
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),
         strangers: Strangers::new(STRANGERS_MAX),
         started: clock.now(),
+        master_keys: Arc::new(master_keys),
         limits,
         bus,
         clock,
@@ -428,6 +550,11 @@ async fn flush_presence(app: Arc<App>) {
     }
 }
 
+/// Keeps everything sealed under the current master key.
+async fn reseal(app: Arc<App>) {
+    app.master_keys.serve(&app.hubs).await;
+}
+
 /// Ends what is due of commands and feedback: locks, lives. A hub that cannot be worked on does not keep the others from it.
 async fn sweep_commands(app: Arc<App>) {
     let mut period = tokio::time::interval(COMMAND_SWEEP_PERIOD);
@@ -446,6 +573,16 @@ async fn sweep_commands(app: Arc<App>) {
     }
 }
 
+/// Reads the revocation lists of a hub again when it is time. A task for each hub: one that waits keeps no other one waiting.
+async fn refresh_lists(revocation: Arc<Revocation>) {
+    let mut period = tokio::time::interval(LIST_REFRESH_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        revocation.refresh_due().await;
+    }
+}
+
 /// Removes blocks of files that nobody finished.
 async fn sweep_blobs(app: Arc<App>) {
     let mut period = tokio::time::interval(BLOB_SWEEP_PERIOD);
@@ -456,6 +593,31 @@ async fn sweep_blobs(app: Arc<App>) {
             if let Err(error) = app.files.sweep_blobs(hub.name()).await {
                 let detail = error.detail().unwrap_or_else(|| error.message());
                 tracing::warn!(hub = %hub.name(), detail, "blocks of unfinished files remain; trying again");
+            }
+        }
+    }
+}
+
+/// Keeps the audit trails within their limits. Their heads are told first: kept with the log, they prove the trails up to there.
+async fn sweep_trails(app: Arc<App>) {
+    for hub in app.hubs.all() {
+        match app.trail.head(hub.name()).await {
+            Ok(Some(head)) => tracing::info!(hub = %hub.name(), %head, "the last entry of the audit trail"),
+            Ok(None) => {}
+            Err(error) => {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::error!(hub = %hub.name(), detail, "the audit trail cannot be read");
+            }
+        }
+    }
+    let mut period = tokio::time::interval(TRAIL_SWEEP_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        for hub in app.hubs.all() {
+            if let Err(error) = app.trail.sweep(hub.name()).await {
+                let detail = error.detail().unwrap_or_else(|| error.message());
+                tracing::warn!(hub = %hub.name(), detail, "old entries of the audit trail remain; trying again");
             }
         }
     }
@@ -486,12 +648,15 @@ fn ready(app: &App, addresses: Addresses) -> Ready {
 }
 
 fn ready_hub(hub: &Hub, https_port: &str, amqp_port: &str) -> ReadyHub {
-    let policy = hub.gate().policies().get("iothubowner");
-    let key = policy
-        .as_ref()
-        .map(|policy| policy.primary.expose())
-        .unwrap_or_default();
-    let access = format!("SharedAccessKeyName=iothubowner;SharedAccessKey={key}");
+    // The owner of a new hub, or who holds all rights in its stead.
+    let policies = hub.gate().policies();
+    let is_owner = |policy: &Arc<Policy>| policy.rights.contains(Rights::ALL);
+    let policy = policies.get("iothubowner").filter(is_owner);
+    let policy = policy.or_else(|| policies.list().into_iter().find(is_owner));
+    let access = policy.map_or_else(String::new, |policy| {
+        let key = policy.primary.expose();
+        format!("SharedAccessKeyName={};SharedAccessKey={key}", policy.name)
+    });
     let (host, name) = (hub.host(), hub.name());
     ReadyHub {
         name: name.to_string(),

@@ -109,6 +109,16 @@ impl Layout {
         sync_folder(&self.staging)
     }
 
+    /// Every folder whose files count: shelves and folders of blocks.
+    pub(super) fn counted(&self) -> io::Result<Vec<PathBuf>> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&self.content)? {
+            folders.push(entry?.path());
+        }
+        folders.extend(self.staged()?.iter().map(|key| self.blocks(key)));
+        Ok(folders)
+    }
+
     /// Every folder of blocks.
     pub(super) fn staged(&self) -> io::Result<Vec<BlobKey>> {
         let mut keys = Vec::new();

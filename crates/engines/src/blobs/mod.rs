@@ -12,6 +12,7 @@ mod description;
 mod layout;
 mod reader;
 mod staging;
+mod usage;
 mod writer;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use hub::files::{
 use layout::{BlobKey, Layout};
 use reader::FileReader;
 use staging::Staging;
+use usage::Usage;
 use writer::FileWriter;
 
 /// The files of one hub.
@@ -43,6 +45,7 @@ pub struct LocalBlobs {
 struct Shared {
     layout: Layout,
     staging: Staging,
+    usage: Usage,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -55,6 +58,7 @@ impl LocalBlobs {
             shared: Arc::new(Shared {
                 layout,
                 staging: Staging::default(),
+                usage: Usage::default(),
                 clock,
                 entropy,
             }),
@@ -106,19 +110,27 @@ impl BlobStore for LocalBlobs {
         Box::pin(blocking(move || {
             let _turn = shared.staging.turn(&key);
             let path = shared.layout.content(&key);
-            match std::fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(failed(error)),
+            if !shared.usage.remove(&path).map_err(failed)? {
+                return Ok(false);
             }
             shared.layout.sync_content(&key).map_err(failed)?;
             Ok(true)
         }))
     }
 
+    fn stored_bytes(&self) -> BoxFuture<'_, Result<u64, BlobError>> {
+        if let Some(known) = self.shared.usage.known() {
+            return Box::pin(std::future::ready(Ok(known)));
+        }
+        let shared = Arc::clone(&self.shared);
+        Box::pin(blocking(move || {
+            shared.usage.bytes(&shared.layout).map_err(failed)
+        }))
+    }
+
     fn sweep(&self, before: Timestamp) -> BoxFuture<'_, Result<usize, BlobError>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(blocking(move || shared.staging.sweep(&shared.layout, before)))
+        Box::pin(blocking(move || shared.staging.sweep(&shared, before)))
     }
 }
 

@@ -10,9 +10,9 @@ use hub::clock::Timestamp;
 use hub::files::{BlobError, Block, BlockId, StagingBounds};
 
 use super::description::{BLOCK_TAIL_BYTES, Content, read_block};
-use super::failed;
 use super::layout::{BlobKey, Layout, block_of_file, sync_folder};
 use super::writer::NewFile;
+use super::{Shared, failed};
 
 /// Turns: changes of blobs that share none go on side by side.
 const TURNS: usize = 64;
@@ -49,7 +49,7 @@ impl Staging {
     /// Puts a synced block in its place, in place of an earlier one.
     pub(super) fn add(
         &self,
-        layout: &Layout,
+        Shared { layout, usage, .. }: &Shared,
         key: &BlobKey,
         block: &BlockId,
         content: Content,
@@ -75,7 +75,7 @@ impl Staging {
             return Err(BlobError::TooMuch);
         }
         layout.make_blocks(key).map_err(failed)?;
-        new.move_to(&path).map_err(failed)?;
+        usage.place(new, &path).map_err(failed)?;
         self.lock().insert(key.clone(), after);
         sync_folder(&layout.blocks(key)).map_err(failed)
     }
@@ -92,17 +92,16 @@ impl Staging {
     }
 
     /// Drops the blocks of a blob; the caller has its turn. What cannot be removed is left to the sweep.
-    pub(super) fn forget(&self, layout: &Layout, key: &BlobKey) {
+    pub(super) fn forget(&self, Shared { layout, usage, .. }: &Shared, key: &BlobKey) {
         self.lock().remove(key);
-        match fs::remove_dir_all(layout.blocks(key)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, "blocks of a file remain; trying again later"),
+        if let Err(error) = usage.remove_blocks(&layout.blocks(key)) {
+            tracing::warn!(%error, "blocks of a file remain; trying again later");
         }
     }
 
     /// Drops the blocks of blobs whose newest block is older than a time.
-    pub(super) fn sweep(&self, layout: &Layout, before: Timestamp) -> Result<usize, BlobError> {
+    pub(super) fn sweep(&self, shared: &Shared, before: Timestamp) -> Result<usize, BlobError> {
+        let layout = &shared.layout;
         let mut removed = 0;
         for key in layout.staged().map_err(failed)? {
             let _turn = self.turn(&key);
@@ -115,7 +114,7 @@ impl Staging {
             let touched = touched.duration_since(UNIX_EPOCH).unwrap_or_default();
             if Timestamp::from_secs(0).plus(touched) < before {
                 removed += blocks(layout, &key)?.len();
-                self.forget(layout, &key);
+                self.forget(shared, &key);
             }
         }
         Ok(removed)

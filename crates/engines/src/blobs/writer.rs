@@ -157,7 +157,7 @@ impl BlobWriter for FileWriter {
             let key = BlobKey::of(&blob);
             shared
                 .staging
-                .add(&shared.layout, &key, &block, open.content, bounds, &mut open.new)
+                .add(&shared, &key, &block, open.content, bounds, &mut open.new)
         }))
     }
 
@@ -200,9 +200,12 @@ pub(super) fn publish(
     let _turn = shared.staging.turn(&key);
     check(shared, blob, condition)?;
     shared.layout.make_shelf(&key).map_err(failed)?;
-    new.move_to(&shared.layout.content(&key)).map_err(failed)?;
+    shared
+        .usage
+        .place(new, &shared.layout.content(&key))
+        .map_err(failed)?;
     shared.layout.sync_content(&key).map_err(failed)?;
-    shared.staging.forget(&shared.layout, &key);
+    shared.staging.forget(shared, &key);
     Ok(description.properties)
 }
 

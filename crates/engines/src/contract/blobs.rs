@@ -28,6 +28,7 @@ pub async fn all<P: Place>(make: impl Fn() -> P) {
     a_reader_keeps_what_it_opened(make().open().await).await;
     deleted_is_gone(make().open().await).await;
     the_sweep_takes_old_blocks_alone(make().open().await).await;
+    what_is_stored_is_counted(make()).await;
     everything_survives_a_restart(make()).await;
 }
 
@@ -299,6 +300,61 @@ async fn the_sweep_takes_old_blocks_alone(store: Arc<dyn BlobStore>) {
     assert_eq!(store.sweep(far).await, Ok(2));
     assert!(store.blocks(&blob).await.unwrap().is_empty());
     assert_eq!(get(&*store, &blob).await, Some(b"kept".to_vec()));
+}
+
+/// Each change is seen at once, and a count that went along is the same as one that is made anew.
+async fn what_is_stored_is_counted<P: Place>(place: P) {
+    let mut store = place.open().await;
+    let blob = name("d/f");
+    assert_eq!(store.stored_bytes().await, Ok(0));
+    // After each step, the bytes of all contents; a store needs a little more for each.
+    for (step, bytes) in [5_000, 1_000, 1_000, 6_000, 3_000, 4_000, 3_000, 0]
+        .into_iter()
+        .enumerate()
+    {
+        match step {
+            0 => drop(
+                put(&*store, &blob, &content(5_000), Condition::Any)
+                    .await
+                    .unwrap(),
+            ),
+            1 => drop(
+                put(&*store, &blob, &content(1_000), Condition::Any)
+                    .await
+                    .unwrap(),
+            ),
+            2 => drop(
+                put(&*store, &blob, &content(9_000), Condition::Absent)
+                    .await
+                    .unwrap_err(),
+            ),
+            3 => {
+                for (number, bytes) in [(1, 3_000), (2, 2_000), (1, 1_000), (3, 2_000)] {
+                    let block = content(bytes);
+                    stage(&*store, &blob, &id(number), &block, BOUNDS).await.unwrap();
+                }
+            }
+            4 => drop(commit(&*store, &blob, &[id(1), id(2)]).await.unwrap()),
+            5 => stage(&*store, &blob, &id(1), &content(1_000), BOUNDS)
+                .await
+                .unwrap(),
+            6 => drop(store.sweep(Timestamp::from_micros(i64::MAX)).await.unwrap()),
+            _ => assert!(store.delete(&blob).await.unwrap()),
+        }
+        let stored = store.stored_bytes().await.unwrap();
+        assert!(
+            (bytes..bytes + 1_000).contains(&stored),
+            "step {step}: {stored} for {bytes}"
+        );
+        drop(store);
+        store = place.open().await;
+        assert_eq!(store.stored_bytes().await, Ok(stored), "step {step}");
+        // Every other step goes on with the count that was made, the others with one that is made later.
+        if step % 2 == 0 {
+            drop(store);
+            store = place.open().await;
+        }
+    }
 }
 
 async fn everything_survives_a_restart<P: Place>(place: P) {

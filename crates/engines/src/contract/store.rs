@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::store::{ApplyError, Collection, Document, Expect, Key, Range, Store, StoreError, Version, Write};
+use hub::store::{
+    ApplyError, Collection, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain,
+};
 use hub::tenancy::HubName;
 
 /// A place where a store lives, so that a suite can close and open it again.
@@ -23,6 +25,8 @@ pub async fn all<P: Place>(make: impl Fn() -> P) {
     scans_page_in_order(open(&make).await).await;
     scans_stay_inside_prefix_hub_and_collection(open(&make).await).await;
     counters_follow_their_batch(open(&make).await).await;
+    appended_documents_follow_each_other(open(&make).await).await;
+    appends_never_conflict_and_leave_no_gap(open(&make).await).await;
     batches_of_a_caller_keep_their_order(open(&make).await).await;
     one_of_many_racers_wins(open(&make).await).await;
     limits_are_refused(open(&make).await).await;
@@ -287,6 +291,91 @@ async fn counters_follow_their_batch(store: Arc<dyn Store>) {
     );
     let other = Key::new(Collection::Devices, &hub("hub2"), "n");
     assert_eq!(store.counter(&other).await.unwrap(), 0);
+}
+
+fn append(hub_name: &str, body: &str) -> Write {
+    Write::Append {
+        collection: Collection::Audit,
+        hub: hub(hub_name),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    }
+}
+
+/// What a chain says, oldest first; every link and number must hold.
+async fn said(store: &dyn Store, hub_name: &str) -> Vec<String> {
+    let range = Range {
+        collection: Collection::Audit,
+        hub: hub(hub_name),
+        prefix: String::new(),
+        after: None,
+        limit: 1_000,
+    };
+    let mut said = Vec::new();
+    let mut before: Option<(u64, chain::Link)> = None;
+    for document in store.scan(&range).await.unwrap() {
+        let position = chain::position(&document.key.id).unwrap();
+        let (link, body) = chain::split(&document.body).unwrap();
+        match before {
+            None => assert!(position > 1 || link == chain::Link::NONE),
+            Some(before) => assert_eq!((position - 1, link), before),
+        }
+        before = Some((position, chain::Link::of(&document.key, &document.body)));
+        said.push(String::from_utf8(body.to_vec()).unwrap());
+    }
+    said
+}
+
+async fn appended_documents_follow_each_other(store: Arc<dyn Store>) {
+    store
+        .apply(vec![
+            append("hub1", "one"),
+            append("hub2", "other"),
+            append("hub1", "two"),
+        ])
+        .await
+        .unwrap();
+    let conflicting = vec![append("hub1", "lost"), put(key("d1"), "x", Expect::Present)];
+    assert_eq!(conflict(store.apply(conflicting).await), (1, None));
+    store.apply(vec![append("hub1", "three")]).await.unwrap();
+    assert_eq!(said(&*store, "hub1").await, ["one", "two", "three"]);
+    assert_eq!(said(&*store, "hub2").await, ["other"]);
+    let first = Write::Delete {
+        key: chain::key(Collection::Audit, &hub("hub1"), 1),
+        expect: Expect::Present,
+    };
+    store.apply(vec![first, append("hub1", "four")]).await.unwrap();
+    assert_eq!(said(&*store, "hub1").await, ["two", "three", "four"]);
+    let stranger = put(Key::new(Collection::Audit, &hub("hub3"), "x"), "", Expect::Any);
+    store.apply(vec![stranger]).await.unwrap();
+    let refused = store.apply(vec![append("hub3", "five")]).await;
+    assert!(
+        matches!(refused, Err(ApplyError::Store(StoreError::Refused(_)))),
+        "{refused:?}"
+    );
+}
+
+async fn appends_never_conflict_and_leave_no_gap(store: Arc<dyn Store>) {
+    let batch = |number: usize| {
+        // Every third batch fails.
+        let expect = if number.is_multiple_of(3) {
+            Expect::Present
+        } else {
+            Expect::Any
+        };
+        vec![
+            append("hub1", &number.to_string()),
+            put(key(&format!("d{number}")), "", expect),
+        ]
+    };
+    let running: Vec<_> = (0..90)
+        .map(|number| tokio::spawn(store.apply(batch(number))))
+        .collect();
+    let mut applied = 0;
+    for outcome in running {
+        applied += usize::from(outcome.await.unwrap().is_ok());
+    }
+    assert_eq!(applied, 60);
+    assert_eq!(said(&*store, "hub1").await.len(), 60);
 }
 
 async fn batches_of_a_caller_keep_their_order(store: Arc<dyn Store>) {

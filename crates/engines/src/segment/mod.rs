@@ -200,6 +200,15 @@ impl SegmentLog {
         self.shared.queue.tidy();
     }
 
+    /// What is kept.
+    pub fn retention(&self) -> Retention {
+        *self
+            .shared
+            .retention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counters and sizes.
     pub fn stats(&self) -> Stats {
         let catalog = self.shared.catalog();

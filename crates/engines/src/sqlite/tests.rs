@@ -232,3 +232,39 @@ async fn a_device_document_takes_less_than_a_kibibyte() {
     let bytes = std::fs::metadata(folder.path().join("s.sqlite")).unwrap().len();
     assert!(bytes / 10_000 <= 1_024, "{} bytes a document", bytes / 10_000);
 }
+
+#[tokio::test]
+async fn a_scrub_leaves_nothing_of_what_was_replaced_or_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_with(&folder, |_| {});
+    for n in 0..200 {
+        let batch = vec![put(&n.to_string(), format!("canary-{n}").repeat(40))];
+        store.apply(batch).await.unwrap();
+    }
+    let kept = put("kept", "still there");
+    store.apply(vec![kept]).await.unwrap();
+    for n in 0..200 {
+        let write = if n % 2 == 0 {
+            put(&n.to_string(), "replaced")
+        } else {
+            Write::Delete {
+                key: key(&n.to_string()),
+                expect: Expect::Present,
+            }
+        };
+        store.apply(vec![write]).await.unwrap();
+    }
+    let shows = || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let contents = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        contents
+            .filter(|bytes| bytes.windows(7).any(|window| window == b"canary-"))
+            .count()
+    };
+    assert!(shows() > 0, "the store forgets by itself");
+    store.scrub().await.unwrap();
+    assert_eq!(shows(), 0);
+    let kept = store.get(&key("kept")).await.unwrap().unwrap();
+    assert_eq!(kept.body, "still there");
+    store.apply(vec![put("later", "written")]).await.unwrap();
+}

@@ -59,10 +59,17 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: Vec<Job>,
+    scrubs: Vec<oneshot::Sender<Result<(), StoreError>>>,
     bytes: usize,
     writer_waits: bool,
     closing: bool,
     stopped: Option<String>,
+}
+
+/// What the thread does next.
+enum Work {
+    Commit(Vec<Job>),
+    Scrub(oneshot::Sender<Result<(), StoreError>>),
 }
 
 struct Job {
@@ -133,6 +140,20 @@ impl Writer {
         receiver
     }
 
+    /// Asks for a scrub, after what is queued.
+    pub(super) fn scrub(&self) -> oneshot::Receiver<Result<(), StoreError>> {
+        let (reply, receiver) = oneshot::channel();
+        let mut queue = self.shared.lock();
+        if let Some(reason) = &queue.stopped {
+            let _ = reply.send(Err(StoreError::Stopped(reason.clone())));
+            return receiver;
+        }
+        queue.scrubs.push(reply);
+        drop(queue);
+        self.shared.wake.notify_one();
+        receiver
+    }
+
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.shared.health.subscribe()
     }
@@ -167,9 +188,12 @@ impl Shared {
     }
 
     /// Waits for work; `None` when the store closes and nothing is left.
-    fn next_jobs(&self) -> Option<Vec<Job>> {
+    fn next(&self) -> Option<Work> {
         let mut queue = self.lock();
         while queue.jobs.is_empty() {
+            if let Some(reply) = queue.scrubs.pop() {
+                return Some(Work::Scrub(reply));
+            }
             if queue.closing {
                 return None;
             }
@@ -192,7 +216,7 @@ impl Shared {
         queue.bytes = queue
             .bytes
             .saturating_sub(jobs.iter().map(|job| job.bytes).sum::<usize>());
-        Some(jobs)
+        Some(Work::Commit(jobs))
     }
 
     /// Refuses everything from now on, and all that waits.
@@ -200,10 +224,14 @@ impl Shared {
         let mut queue = self.lock();
         let reason = queue.stopped.get_or_insert_with(|| reason.to_owned()).clone();
         let waiting = std::mem::take(&mut queue.jobs);
+        let scrubs = std::mem::take(&mut queue.scrubs);
         queue.bytes = 0;
         drop(queue);
         for job in waiting {
             let _ = job.reply.send(Err(StoreError::Stopped(reason.clone()).into()));
+        }
+        for reply in scrubs {
+            let _ = reply.send(Err(StoreError::Stopped(reason.clone())));
         }
     }
 }
@@ -217,7 +245,14 @@ impl Drop for StopOnExit<'_> {
 }
 
 fn run(shared: &Shared, mut connection: Connection, file: &str) {
-    while let Some(jobs) = shared.next_jobs() {
+    while let Some(work) = shared.next() {
+        let jobs = match work {
+            Work::Commit(jobs) => jobs,
+            Work::Scrub(reply) => {
+                let _ = reply.send(scrub(&connection));
+                continue;
+            }
+        };
         let (batches, replies): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.writes, job.reply)).unzip();
         match transaction::commit(&mut connection, &batches) {
@@ -258,6 +293,25 @@ fn run(shared: &Shared, mut connection: Connection, file: &str) {
     }
 }
 
+/// Writes the file anew, which leaves out free pages and the free room in others, and empties the log. Another failure than a full disk
+/// leaves everything as it was, too: SQLite undoes what it did.
+fn scrub(connection: &Connection) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
+        _ => StoreError::Unreadable(format!("it could not be written anew: {error}")),
+    };
+    connection.execute_batch("VACUUM").map_err(failed)?;
+    let busy: i64 = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(failed)?;
+    if busy == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Unreadable(
+        "a long read kept its write-ahead log from being emptied".into(),
+    ))
+}
+
 fn report_full(shared: &Shared, file: &str, reason: &str) {
     if *shared.health.borrow() == Health::Writable {
         tracing::error!(
@@ -283,9 +337,10 @@ fn fail_all(replies: Vec<oneshot::Sender<Reply>>, error: &StoreError) {
 }
 
 fn write_bytes(write: &Write) -> usize {
-    let (key, body_len) = match write {
-        Write::Put { key, body, .. } => (key, body.len()),
-        Write::Delete { key, .. } | Write::Add { key, .. } | Write::Check { key, .. } => (key, 0),
+    let (id_len, body_len) = match write {
+        Write::Put { key, body, .. } => (key.id.len(), body.len()),
+        Write::Append { body, .. } => (0, body.len()),
+        Write::Delete { key, .. } | Write::Add { key, .. } | Write::Check { key, .. } => (key.id.len(), 0),
     };
-    key.id.len() + body_len + WRITE_OVERHEAD_BYTES
+    id_len + body_len + WRITE_OVERHEAD_BYTES
 }

@@ -7,15 +7,16 @@ use crate::identity::{Authentication, IdentityId};
 use crate::limits::Limit;
 use crate::secret::{Fingerprint, SymmetricKey};
 
-use super::credential::Credential;
 use super::gate::{Gate, Registered};
+use super::operation::Definition;
 use super::policy::Policy;
 use super::profile::HubProfile;
-use super::proof::{Basis, right};
-use super::refusal::{Reason, Refusal, Subject};
+use super::proof::Basis;
+use super::refusal::{Reason, Refusal, Step, Subject};
 use super::rights::Rights;
 use super::sas::Token;
 use super::scope::{Ids, InvalidScope, Resource, Scope};
+use super::trail::Trail;
 
 /// A token that passed.
 pub(super) struct Passed {
@@ -32,6 +33,7 @@ impl Gate {
         hub: &HubProfile,
         token: &Token<'_>,
         of: Option<(&IdentityId, &Registered)>,
+        trail: &mut Trail,
     ) -> Result<Passed, Refusal> {
         let (subject, rights, basis) = match (token.policy(), of) {
             (Some(name), _) => {
@@ -63,10 +65,23 @@ impl Gate {
                     .expecting("the token of a policy"));
             }
         };
+        trail.passed(Step::Signature, "Does one of the keys sign the token?", || {
+            let expected = format!("the primary or secondary key of {subject}");
+            (expected, format!("{basis:?}"))
+        });
         if let Some((identity, _)) = of {
             check_rules(hub, identity)?;
         }
-        self.check_expiry(token.expires(), subject.clone())?;
+        self.check_expiry(token.expires(), subject.clone())
+            .inspect_err(|_| {
+                if !trail.is_kept() {
+                    self.limits.hit(Limit::SasClockSkewSecs);
+                }
+            })?;
+        trail.passed(Step::Expiry, "Is the token still good?", || {
+            let now = self.clock.now();
+            (format!("an expiry after {now}"), token.expires().to_string())
+        });
         let scope = parse_scope(hub, token, &subject)?;
         Ok(Passed {
             scope,
@@ -83,6 +98,9 @@ impl Gate {
         basis: &Basis,
         of: Option<(&IdentityId, &Registered)>,
     ) -> Result<(), Refusal> {
+        if let (Basis::Certificate(presented), Some((identity, registered))) = (basis, of) {
+            return self.recheck_certificate(identity, registered, presented);
+        }
         if let Some((identity, registered)) = of {
             if !matches!(registered.authentication, Authentication::Sas { .. }) {
                 return Err(takes_no_token(identity, &registered.authentication));
@@ -100,7 +118,11 @@ impl Gate {
                     _ => Err(Refusal::of(identity, Reason::KeyReplaced)),
                 }
             }
-            (Basis::IdentityKey(_), None) => Err(Refusal::new(Reason::KeyReplaced, Subject::Peer)),
+            // Never for a device; on the service side the directory is asked.
+            (Basis::Bearer, _) => Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer)),
+            (Basis::IdentityKey(_) | Basis::Certificate(_), _) => {
+                Err(Refusal::new(Reason::KeyReplaced, Subject::Peer))
+            }
             (Basis::PolicyKey { policy, fingerprint }, of) => {
                 let found = self.policy(hub, policy)?;
                 if !(fingerprint.is_of(&found.primary) || fingerprint.is_of(&found.secondary)) {
@@ -117,6 +139,7 @@ impl Gate {
     /// An open connection or link lasts until the grace after the expiry is over.
     pub(super) fn check_grace(&self, expires: Timestamp, subject: Subject) -> Result<(), Refusal> {
         self.check_within(expires, Limit::SasExpiryGraceSecs, subject)
+            .inspect_err(|_| self.limits.hit(Limit::SasExpiryGraceSecs))
     }
 
     /// A new check takes a token until the clock skew after its expiry is over.
@@ -129,7 +152,6 @@ impl Gate {
         if now < expires.plus(self.limits.time(limit)) {
             return Ok(());
         }
-        self.limits.hit(limit);
         let ago = now.since(expires).as_secs().to_string();
         Err(Refusal::new(Reason::TokenExpired, subject).finding(&ago))
     }
@@ -153,24 +175,6 @@ pub(super) fn parse_scope(hub: &HubProfile, token: &Token<'_>, subject: &Subject
             .finding(&host)
             .expecting(hub.shown_host()),
     })
-}
-
-/// The decision point of certificates: the identity logs in with one, or has sent no usable token. What the peer's chain is
-/// worth is not decided yet, so every answer is a refusal.
-pub(super) fn check_certificate(
-    identity: &IdentityId,
-    authentication: &Authentication,
-    credential: &Credential<'_>,
-) -> Refusal {
-    if matches!(authentication, Authentication::None) {
-        Refusal::of(identity, Reason::CredentialUnset)
-    } else if !credential.certificates.is_empty() {
-        Refusal::of(identity, Reason::CertificateUnavailable)
-    } else if credential.token.is_some() {
-        Refusal::of(identity, Reason::CertificateExpected)
-    } else {
-        Refusal::of(identity, Reason::CredentialMissing).expecting("a client certificate")
-    }
 }
 
 /// The refusal of a token for an identity that logs in otherwise, or not at all.
@@ -205,7 +209,8 @@ pub(super) fn check_device_scope(
             check_device_connect(policy, passed.rights)?;
             passed.scope.covers(resource, Ids::Exact)
         }
-        Basis::IdentityKey(_) => {
+        Basis::Bearer => false,
+        Basis::IdentityKey(_) | Basis::Certificate(_) => {
             passed.scope.is_within(identity) && passed.scope.covers(resource, Ids::AnyCase)
         }
     };
@@ -229,13 +234,13 @@ pub(super) fn check_device_connect(policy: &str, rights: Rights) -> Result<(), R
         .expecting("DeviceConnect"))
 }
 
-pub(super) fn check_right<R: right::Right>(policy: &str, rights: Rights) -> Result<(), Refusal> {
-    if R::is_held_by(rights) {
+pub(super) fn check_operation(operation: &Definition, policy: &str, rights: Rights) -> Result<(), Refusal> {
+    if operation.is_held_by(rights) {
         return Ok(());
     }
     Err(Refusal::of_policy(policy, Reason::RightMissing)
         .finding(&rights.to_string())
-        .expecting(R::NAME))
+        .expecting(&operation.policies_text()))
 }
 
 pub(super) fn scope_mismatch(
@@ -260,10 +265,4 @@ fn signing_key(token: &Token<'_>, keys: [&SymmetricKey; 2]) -> Option<Fingerprin
 fn signing_key_by_text(token: &Token<'_>, keys: [&SymmetricKey; 2]) -> Option<Fingerprint> {
     let signer = keys.into_iter().find(|key| token.is_signed_by_text_of(key));
     signer.map(SymmetricKey::fingerprint)
-}
-
-/// `Bearer ..` or three parts with dots (amqp.md 2.1): the body decides, not the declared type.
-pub(super) fn is_bearer(text: &str) -> bool {
-    let scheme = text.split(' ').next().unwrap_or_default();
-    scheme.eq_ignore_ascii_case("bearer") || (!text.contains([' ', '=']) && text.split('.').count() == 3)
 }

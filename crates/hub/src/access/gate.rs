@@ -1,7 +1,7 @@
 //! The decision who may connect and who may call.
 //!
 //! One gate per hub. Order of the questions for a device: is it registered, is it enabled, what credential does it log in with,
-//! then signature, expiry, right and scope of the token. The first two come before the credential because unknown and disabled
+//! then signature, expiry, right and scope of the token, or what its certificate is worth. The first two come before the credential because unknown and disabled
 //! identities are answered as such whatever the token (device-mqtt-https.md 3.3, 11.7).
 //!
 //! A module is asked the same questions with a key of its own; only its status is its device's.
@@ -12,20 +12,27 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::advice::Observed;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
+use crate::network::NetworkRules;
+use crate::secret::Vault;
 use crate::store::Store;
 use crate::tenancy::HubName;
+use crate::trust::Trust;
 
-use super::checks::{Passed, check_certificate, check_device_scope, check_right, is_bearer, scope_mismatch};
+use super::bearer::{Bearers, is_bearer};
+use super::checks::{Passed, check_device_scope, check_operation, scope_mismatch};
 use super::credential::{Credential, Secretive};
+use super::operation::{Definition, Operation};
 use super::policies::Policies;
 use super::profile::HubProfile;
-use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis, right};
-use super::refusal::{Reason, Refusal, Subject};
+use super::proof::{Actor, AuthKind, AuthMethod, AuthScope, Authenticated, Authorized, Basis};
+use super::refusal::{Reason, Refusal, Step, Subject};
 use super::sas::Token;
 use super::scope::{Ids, Resource};
+use super::trail::{Explanation, Trail};
 
 /// What an identity wants to do with its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +46,20 @@ pub enum Usage<'a> {
 /// Decides for one hub.
 pub struct Gate {
     pub(super) profile: RwLock<Arc<HubProfile>>,
+    pub(super) network: RwLock<Arc<NetworkRules>>,
     pub(super) policies: Arc<Policies>,
+    #[allow(
+        dead_code,
+        reason = "what a chain is checked against, which is the next piece"
+    )]
+    pub(super) trust: Trust,
+    /// Nothing while no bearer token is taken.
+    pub(super) bearers: Option<Bearers>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Arc<Limits>,
+    observed: Observed,
 }
 
 /// What the gate knows of a registered identity.
@@ -54,18 +71,26 @@ pub(super) struct Registered {
 }
 
 impl Gate {
-    /// A gate over the hub's policies and registry.
+    /// A gate over the hub's policies, its trust and its registry.
     pub fn new(
         profile: HubProfile,
         policies: Arc<Policies>,
+        trust: Trust,
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         limits: Arc<Limits>,
     ) -> Self {
+        let observed = Observed::new(Arc::clone(&limits));
         Self {
+            observed,
             profile: RwLock::new(Arc::new(profile)),
+            network: RwLock::default(),
             policies,
+            trust,
+            bearers: None,
             store,
+            vault,
             clock,
             limits,
         }
@@ -84,6 +109,16 @@ impl Gate {
             .clone()
     }
 
+    /// The time by which it decides.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What logins showed, for advice.
+    pub fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
     /// The hub's policies.
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies
@@ -96,33 +131,71 @@ impl Gate {
         credential: &Credential<'_>,
         usage: Usage<'_>,
     ) -> Result<Authenticated, Refusal> {
+        let decision = self
+            .decide_device(identity, credential, usage, &mut Trail::silent())
+            .await;
+        decision.inspect(|proof| self.observed.login(proof, self.clock.now()))
+    }
+
+    /// The same decision with all its steps, for a token as well as for a certificate chain. It changes nothing and leaves no
+    /// record.
+    pub async fn explain_device(
+        &self,
+        identity: &IdentityId,
+        credential: &Credential<'_>,
+        usage: Usage<'_>,
+    ) -> Explanation<Authenticated> {
+        let mut trail = Trail::kept();
+        let decision = self.decide_device(identity, credential, usage, &mut trail).await;
+        Explanation::new(trail, decision)
+    }
+
+    async fn decide_device(
+        &self,
+        identity: &IdentityId,
+        credential: &Credential<'_>,
+        usage: Usage<'_>,
+        trail: &mut Trail,
+    ) -> Result<Authenticated, Refusal> {
         let hub = self.profile();
         let registered = self.enabled(&hub.name, identity).await?;
-        let (Authentication::Sas { .. }, token) = (&registered.authentication, credential.token) else {
-            return Err(check_certificate(
-                identity,
-                &registered.authentication,
-                credential,
-            ));
-        };
-        let Some(Secretive(token)) = token else {
+        trail.passed(Step::Registry, "Is the identity registered and enabled?", || {
+            let found = format!("authentication type {}", registered.authentication.type_name());
+            (format!("{}", Subject::Identity(identity.clone())), found)
+        });
+        if !matches!(registered.authentication, Authentication::Sas { .. }) {
+            return self.authenticate_certificate(&hub, identity, &registered, credential, trail);
+        }
+        let Some(Secretive(token)) = credential.token else {
+            if !credential.certificates.is_empty() {
+                return Err(Refusal::of(identity, Reason::TokenExpected));
+            }
             return Err(
                 Refusal::of(identity, Reason::CredentialMissing).expecting("a shared access signature")
             );
         };
         let token = Token::parse(token, &self.limits)
             .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
-        let passed = self.check_token(&hub, &token, Some((identity, &registered)))?;
+        trail.passed(Step::Parse, "Is the token well formed?", || {
+            let signer = token
+                .policy()
+                .map_or("the identity".to_owned(), |name| format!("policy '{name}'"));
+            ("a shared access signature".to_owned(), format!("one of {signer}"))
+        });
+        let passed = self.check_token(&hub, &token, Some((identity, &registered)), trail)?;
         let endpoint = match usage {
             Usage::Connection => "",
             Usage::Request(path) => path,
         };
         let resource = Resource::Identity { identity, endpoint };
         check_device_scope(&hub, &passed, identity, resource)?;
+        trail.passed(Step::Scope, "Does the token cover what is asked for?", || {
+            (resource.to_string(), passed.scope.to_string())
+        });
         Ok(authenticated(&hub, identity, &registered, &passed))
     }
 
-    /// Whether an open connection still stands on its ground: the identity is the same one and enabled, the key it logged in
+    /// Whether an open connection still stands on its ground: its address may still use its endpoint, the identity is the same one and enabled, the key it logged in
     /// with is still valid, and its token has not been expired for longer than the grace.
     ///
     /// # Errors
@@ -130,6 +203,10 @@ impl Gate {
     pub async fn recheck(&self, proof: &Authenticated) -> Result<(), Refusal> {
         let hub = self.profile();
         let identity = &proof.identity;
+        if let Some(admitted) = &proof.admitted {
+            self.admit(admitted.endpoint(), admitted.address())
+                .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
+        }
         let registered = self.enabled(&hub.name, identity).await?;
         if registered.generation != proof.generation {
             return Err(Refusal::of(identity, Reason::IdentityReplaced));
@@ -147,16 +224,49 @@ impl Gate {
         proof.expires.map(|expires| expires.plus(grace))
     }
 
-    /// Whether a token of the service side gives the right `R` for a path, percent-decoded once.
-    pub fn authorize_service<R: right::Right>(
+    /// Whether a token of the service side allows the operation `O` at a path, percent-decoded once.
+    pub fn authorize_service<O: Operation>(&self, token: &str, path: &str) -> Result<Authorized<O>, Refusal> {
+        let actor = self.decide_service(O::DEFINITION, token, path, &mut Trail::silent())?;
+        self.note_use(&actor);
+        Ok(Authorized::new(self.profile().name.clone(), actor))
+    }
+
+    /// Remembers that a policy is used.
+    pub(super) fn note_use(&self, actor: &Actor) {
+        if let Actor::Policy(name) = actor {
+            self.observed.policy(name, self.clock.now());
+        }
+    }
+
+    /// The same decision with all its steps: who would be let in, without a proof of it. It changes nothing and leaves no record.
+    pub fn explain_service(
         &self,
+        operation: &'static Definition,
         token: &str,
         path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    ) -> Explanation<Actor> {
+        let mut trail = Trail::kept();
+        let decision = self.decide_service(operation, token, path, &mut trail);
+        Explanation::new(trail, decision)
+    }
+
+    fn decide_service(
+        &self,
+        operation: &'static Definition,
+        token: &str,
+        path: &str,
+        trail: &mut Trail,
+    ) -> Result<Actor, Refusal> {
+        if is_bearer(token) {
+            return self.decide_bearer(operation, token, trail);
+        }
         let hub = self.profile();
         let token = self.service_token(token)?;
-        let passed = self.check_token(&hub, &token, None)?;
         let name = token.policy().unwrap_or_default();
+        trail.passed(Step::Parse, "Is the token well formed?", || {
+            ("the token of a policy".to_owned(), format!("policy '{name}'"))
+        });
+        let passed = self.check_token(&hub, &token, None, trail)?;
         let resource = Resource::Path(path);
         if !passed.scope.covers(resource, Ids::Exact) {
             return Err(scope_mismatch(
@@ -166,12 +276,18 @@ impl Gate {
                 resource,
             ));
         }
-        check_right::<R>(name, passed.rights)?;
-        Ok(Authorized::new(hub.name.clone(), Actor::Policy(name.into())))
+        trail.passed(Step::Scope, "Does the token cover what is asked for?", || {
+            (resource.to_string(), passed.scope.to_string())
+        });
+        check_operation(operation, name, passed.rights)?;
+        trail.passed(Step::Right, "Does the policy hold the right?", || {
+            (operation.policies_text(), passed.rights.to_string())
+        });
+        Ok(Actor::Policy(name.into()))
     }
 
-    /// The right `R` for the operator of this server: its command line, its configuration, its start. Never for a peer.
-    pub fn authorize_operator<R: right::Right>(&self) -> Authorized<R> {
+    /// The operation `O` for the operator of this server: its command line, its configuration, its start. Never for a peer.
+    pub fn authorize_operator<O: Operation>(&self) -> Authorized<O> {
         Authorized::new(self.profile().name.clone(), Actor::Operator)
     }
 
@@ -180,9 +296,6 @@ impl Gate {
             return Err(
                 Refusal::new(Reason::CredentialMissing, Subject::Peer).expecting("a shared access signature")
             );
-        }
-        if is_bearer(text) {
-            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
         }
         Token::parse(text, &self.limits)
     }
@@ -227,7 +340,7 @@ impl Gate {
     }
 
     async fn device(&self, hub: &HubName, identity: &IdentityId) -> Result<Device, Refusal> {
-        match identity::load(&*self.store, hub, &identity.device).await {
+        match identity::load(&*self.store, &self.vault, hub, &identity.device).await {
             Ok(Some((device, _))) => Ok(device),
             Ok(None) => Err(Refusal::of(identity, Reason::IdentityUnknown)),
             Err(error) => Err(Refusal::unavailable(Subject::Identity(identity.clone()), &error)),
@@ -240,7 +353,7 @@ impl Gate {
         identity: &IdentityId,
         id: &ModuleId,
     ) -> Result<Option<Module>, Refusal> {
-        let found = identity::load_module(&*self.store, hub, &identity.device, id).await;
+        let found = identity::load_module(&*self.store, &self.vault, hub, &identity.device, id).await;
         let found =
             found.map_err(|error| Refusal::unavailable(Subject::Identity(identity.clone()), &error))?;
         Ok(found.map(|(module, _)| module))
@@ -254,9 +367,9 @@ pub(super) fn authenticated(
     passed: &Passed,
 ) -> Authenticated {
     let scope = match (&passed.basis, &identity.module) {
-        (Basis::PolicyKey { .. }, _) => AuthScope::Hub,
-        (Basis::IdentityKey(_), None) => AuthScope::Device,
-        (Basis::IdentityKey(_), Some(_)) => AuthScope::Module,
+        (Basis::PolicyKey { .. } | Basis::Bearer, _) => AuthScope::Hub,
+        (Basis::IdentityKey(_) | Basis::Certificate(_), None) => AuthScope::Device,
+        (Basis::IdentityKey(_) | Basis::Certificate(_), Some(_)) => AuthScope::Module,
     };
     Authenticated {
         hub: hub.name.clone(),
@@ -268,5 +381,6 @@ pub(super) fn authenticated(
         },
         expires: Some(passed.expires),
         basis: passed.basis.clone(),
+        admitted: None,
     }
 }

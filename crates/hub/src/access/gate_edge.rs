@@ -5,22 +5,29 @@
 
 use crate::identity::{DeviceId, IdentityId};
 
+use super::bearer::is_bearer;
+use super::caller::Caller;
 use super::checks::check_device_scope;
 use super::gate::Gate;
-use super::proof::{EdgeDevice, ModuleCaller, right};
+use super::operation::Operation;
+use super::proof::{Actor, EdgeDevice, ModuleCaller};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
+use super::trail::Trail;
 
 impl Gate {
-    /// Who may work on the modules of `device`: a policy with the right `R`, or the edge device itself. `path` is that of the
+    /// Who may work on the modules of `device`: whoever may do the operation `O`, or the edge device itself. `path` is that of the
     /// request, percent-decoded once.
-    pub async fn authorize_modules<R: right::Right>(
+    pub async fn authorize_modules<O: Operation>(
         &self,
         token: &str,
         device: &DeviceId,
         path: &str,
-    ) -> Result<ModuleCaller<R>, Refusal> {
+    ) -> Result<ModuleCaller<O>, Refusal> {
+        if is_bearer(token) {
+            return self.authorize_service(token, path).map(ModuleCaller::Service);
+        }
         let parsed = self.service_token(token)?;
         if parsed.policy().is_some() {
             return self.authorize_service(token, path).map(ModuleCaller::Service);
@@ -38,7 +45,7 @@ impl Gate {
         let hub = self.profile();
         let identity = IdentityId::device(device.clone());
         let registered = self.enabled(&hub.name, &identity).await?;
-        let passed = self.check_token(&hub, token, Some((&identity, &registered)))?;
+        let passed = self.check_token(&hub, token, Some((&identity, &registered)), &mut Trail::silent())?;
         check_device_scope(&hub, &passed, &identity, Resource::Path(path))?;
         if !registered.is_edge {
             let refusal = Refusal::new(Reason::RightMissing, Subject::Identity(identity));
@@ -48,6 +55,7 @@ impl Gate {
             hub: hub.name.clone(),
             device: device.clone(),
             generation: registered.generation,
+            caller: Caller::new(Actor::EdgeDevice(device.clone())),
         })
     }
 }

@@ -6,27 +6,30 @@ use crate::clock::Timestamp;
 use crate::identity::IdentityId;
 use crate::limits::Limit;
 
-use super::checks::{Passed, check_device_connect, check_right, is_bearer, parse_scope, scope_mismatch};
+use super::bearer::is_bearer;
+use super::checks::{Passed, check_device_connect, check_operation, parse_scope, scope_mismatch};
 use super::gate::{Gate, authenticated};
 use super::grant::{Grant, Holder};
+use super::operation::Operation;
 use super::plain::PlainUser;
 use super::profile::HubProfile;
-use super::proof::{Actor, Authenticated, Authorized, right};
+use super::proof::{Actor, Authenticated, Authorized};
 use super::refusal::{Reason, Refusal, Subject};
 use super::sas::Token;
 use super::scope::Resource;
+use super::trail::Trail;
 
 impl Gate {
     /// Checks a token that is put on a connection. A disabled identity passes: its links are refused when they attach.
     pub async fn grant(&self, token: &str) -> Result<Grant, Refusal> {
         if is_bearer(token) {
-            return Err(Refusal::new(Reason::BearerUnsupported, Subject::Peer));
+            return self.bearer_grant(token).await;
         }
         let hub = self.profile();
         let token = Token::parse(token, &self.limits)?;
         match token.policy() {
             Some(_) => {
-                let passed = self.check_token(&hub, &token, None)?;
+                let passed = self.check_token(&hub, &token, None, &mut Trail::silent())?;
                 Ok(policy_grant(passed, token.policy().unwrap_or_default()))
             }
             None => self.identity_grant(&hub, &token).await,
@@ -104,19 +107,22 @@ impl Gate {
         Ok(authenticated(&hub, identity, &registered, &passed))
     }
 
-    /// Whether a grant gives the right `R` for a path of the service side. Also asked again on
+    /// Whether a grant allows the operation `O` at a path of the service side. Also asked again on
     /// [`Mail::Recheck`](crate::bus::Mail::Recheck) and when the grant's end is near.
-    pub fn authorize_granted<R: right::Right>(
+    pub fn authorize_granted<O: Operation>(
         &self,
         grant: &Grant,
         path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    ) -> Result<Authorized<O>, Refusal> {
+        if let Holder::Principal(bearer) = &grant.holder {
+            return self.authorize_granted_bearer(bearer);
+        }
         let hub = self.profile();
         let Holder::Policy(policy) = &grant.holder else {
             let subject = grant.subject();
             return Err(Refusal::new(Reason::RightMissing, subject)
                 .finding(&grant.rights.to_string())
-                .expecting(R::NAME));
+                .expecting(&O::DEFINITION.policies_text()));
         };
         self.check_basis(&hub, &grant.basis, None)?;
         self.check_grace(grant.expires, grant.subject())?;
@@ -130,13 +136,20 @@ impl Gate {
             .get(policy)
             .map(|policy| policy.rights)
             .unwrap_or_default();
-        check_right::<R>(policy, rights)?;
-        Ok(Authorized::new(hub.name.clone(), Actor::Policy(policy.clone())))
+        check_operation(O::DEFINITION, policy, rights)?;
+        let actor = Actor::Policy(policy.clone());
+        self.note_use(&actor);
+        Ok(Authorized::new(hub.name.clone(), actor))
     }
 
     /// When links that stand on a grant must end if nothing renews it.
     pub fn grant_ends_at(&self, grant: &Grant) -> Timestamp {
-        grant.expires.plus(self.limits.time(Limit::SasExpiryGraceSecs))
+        match &grant.holder {
+            Holder::Principal(bearer) => bearer.ends_at(),
+            Holder::Identity(_) | Holder::Policy(_) => {
+                grant.expires.plus(self.limits.time(Limit::SasExpiryGraceSecs))
+            }
+        }
     }
 
     /// A token without policy: the identity is the one in its scope, in exact case, ids as they stand or decoded once more.
@@ -150,7 +163,8 @@ impl Gate {
                 Err(unknown) if unknown.reason == Reason::IdentityUnknown => refusal = unknown,
                 Err(other) => return Err(other),
                 Ok((registered, _)) => {
-                    let passed = self.check_token(hub, token, Some((&identity, &registered)))?;
+                    let passed =
+                        self.check_token(hub, token, Some((&identity, &registered)), &mut Trail::silent())?;
                     return Ok(Grant {
                         holder: Holder::Identity(identity),
                         generation: Some(registered.generation),
@@ -172,6 +186,7 @@ impl Grant {
         match &self.holder {
             Holder::Identity(identity) => Subject::Identity(identity.clone()),
             Holder::Policy(name) => Subject::Policy(name.to_string()),
+            Holder::Principal(bearer) => bearer.subject(),
         }
     }
 }

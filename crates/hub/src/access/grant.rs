@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::identity::{GenerationId, IdentityId};
 
+use super::gate_bearer::Bearer;
 use super::proof::Basis;
 use super::rights::Rights;
 use super::scope::{Ids, Resource, Scope};
@@ -16,6 +17,8 @@ pub enum Holder {
     Identity(IdentityId),
     /// A policy's.
     Policy(Arc<str>),
+    /// An issuer's, for somebody with roles. Its grant never covers a device.
+    Principal(Bearer),
 }
 
 /// A checked token: scope, rights, expiry. Whether an identity may still connect is asked when a link uses it.
@@ -54,9 +57,11 @@ impl Grant {
     /// Whether a link's resource lies in the scope. The right is another question.
     pub fn covers(&self, resource: Resource<'_>) -> bool {
         let is_own = match (&self.holder, resource) {
-            (Holder::Policy(_), _) => true,
+            (Holder::Policy(_), _) | (Holder::Principal(_), Resource::Path(_)) => true,
             (Holder::Identity(own), Resource::Identity { identity, .. }) => own == identity,
-            (Holder::Identity(_), Resource::Path(_)) => false,
+            (Holder::Identity(_), Resource::Path(_)) | (Holder::Principal(_), Resource::Identity { .. }) => {
+                false
+            }
         };
         is_own && self.scope.covers(resource, Ids::Exact)
     }

@@ -1,8 +1,9 @@
 //! Values that prove a decision. Only this folder can make them; operations demand them.
 //!
 //! [`Authenticated`] says which identity a connection speaks for, and remembers on what ground, so that the ground can be
-//! checked again while the connection is open. [`Authorized`] says that a caller holds a right in one hub.
+//! checked again while the connection is open. [`Authorized`] says that a caller may do one operation in one hub.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,64 +13,16 @@ use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
 
-/// The rights that operations demand.
-pub mod right {
-    use super::super::rights::Rights;
-
-    /// A right. Sealed: a new one is a decision of this crate.
-    pub trait Right: sealed::Sealed + Send + Sync + 'static {
-        /// Its name, as in messages.
-        const NAME: &'static str;
-        /// Whether a policy with these rights holds it.
-        fn is_held_by(rights: Rights) -> bool;
-    }
-
-    mod sealed {
-        pub trait Sealed {}
-    }
-
-    macro_rules! rights {
-        ($($(#[$doc:meta])* $name:ident $label:literal = $held:expr;)*) => {$(
-            $(#[$doc])*
-            #[derive(Debug, Clone, Copy)]
-            pub struct $name;
-
-            impl sealed::Sealed for $name {}
-
-            impl Right for $name {
-                const NAME: &'static str = $label;
-
-                fn is_held_by(rights: Rights) -> bool {
-                    let held: fn(Rights) -> bool = $held;
-                    held(rights)
-                }
-            }
-        )*};
-    }
-
-    rights! {
-        /// Read identities.
-        RegistryRead "RegistryRead" = |rights| rights.contains(Rights::REGISTRY_READ);
-        /// Write identities.
-        RegistryWrite "RegistryWrite" = |rights| rights.contains(Rights::REGISTRY_WRITE);
-        /// Use the service's endpoints.
-        ServiceConnect "ServiceConnect" = |rights| rights.contains(Rights::SERVICE_CONNECT);
-        /// Read `/statistics/service`: either right does (service-rest.md 2.3).
-        ConnectionStatistics "RegistryRead or ServiceConnect" = |rights| {
-            rights.contains(Rights::REGISTRY_READ) || rights.contains(Rights::SERVICE_CONNECT)
-        };
-        /// Purge a device's commands: either right does (service-rest.md 2.3).
-        CommandsPurge "ServiceConnect or RegistryWrite" = |rights| {
-            rights.contains(Rights::SERVICE_CONNECT) || rights.contains(Rights::REGISTRY_WRITE)
-        };
-        /// Change the hub itself. No policy holds it.
-        Management "management of the hub" = |_| false;
-    }
-}
+use super::admission::Admitted;
+use super::caller::{Caller, Provenance};
+use super::gate_certificates::Presented;
+use super::operation::Operation;
 
 /// On what ground an identity was authenticated or a caller authorised.
 #[derive(Clone)]
 pub(super) enum Basis {
+    /// A bearer token.
+    Bearer,
     /// One of the identity's own keys.
     IdentityKey(Fingerprint),
     /// One of a policy's keys.
@@ -79,13 +32,17 @@ pub(super) enum Basis {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A certificate.
+    Certificate(Arc<Presented>),
 }
 
 impl fmt::Debug for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bearer => f.write_str("a bearer token"),
             Self::IdentityKey(_) => f.write_str("a key of the identity"),
             Self::PolicyKey { policy, .. } => write!(f, "a key of the policy '{policy}'"),
+            Self::Certificate(_) => f.write_str("a certificate"),
         }
     }
 }
@@ -120,7 +77,7 @@ pub struct AuthMethod {
 }
 
 impl AuthMethod {
-    /// The value of `iothub-connection-auth-method`.
+    /// The value of `iothub-connection-auth-method` of a connection that no network rule let in.
     pub const fn json(self) -> &'static str {
         macro_rules! method {
             ($scope:literal, $kind:literal) => {
@@ -153,9 +110,30 @@ pub struct Authenticated {
     pub(super) method: AuthMethod,
     pub(super) expires: Option<Timestamp>,
     pub(super) basis: Basis,
+    /// From where, once the connection has said so.
+    pub(super) admitted: Option<Admitted>,
 }
 
 impl Authenticated {
+    /// With the admission of the connection's address, which [`super::Gate::recheck`] then asks about too.
+    pub fn admitted(mut self, admitted: Admitted) -> Self {
+        self.admitted = Some(admitted);
+        self
+    }
+
+    /// The value of `iothub-connection-auth-method` (device-mqtt-https.md 2.5), with the network rule that let the connection in.
+    pub fn auth_method_json(&self) -> Cow<'static, str> {
+        let plain = self.method.json();
+        let Some(rule) = self.admitted.as_ref().and_then(Admitted::rule) else {
+            return Cow::Borrowed(plain);
+        };
+        let name = serde_json::Value::from(rule).to_string();
+        match plain.strip_suffix("null}") {
+            Some(start) => Cow::Owned(format!("{start}{name}}}")),
+            None => Cow::Borrowed(plain),
+        }
+    }
+
     /// The hub.
     pub fn hub(&self) -> &HubName {
         &self.hub
@@ -188,6 +166,7 @@ pub struct EdgeDevice {
     pub(super) hub: HubName,
     pub(super) device: DeviceId,
     pub(super) generation: GenerationId,
+    pub(super) caller: Caller,
 }
 
 impl EdgeDevice {
@@ -205,18 +184,23 @@ impl EdgeDevice {
     pub fn generation(&self) -> GenerationId {
         self.generation
     }
+
+    /// The device as a caller.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 /// Who works on the modules of a device (service-rest.md 2.3).
 #[derive(Debug)]
-pub enum ModuleCaller<R: right::Right> {
-    /// A holder of the right `R`, which covers the modules of every device.
-    Service(Authorized<R>),
+pub enum ModuleCaller<O: Operation> {
+    /// Somebody who may do the operation `O`, which covers the modules of every device.
+    Service(Authorized<O>),
     /// An edge device.
     EdgeDevice(EdgeDevice),
 }
 
-impl<R: right::Right> ModuleCaller<R> {
+impl<O: Operation> ModuleCaller<O> {
     /// The hub.
     pub fn hub(&self) -> &HubName {
         match self {
@@ -224,19 +208,42 @@ impl<R: right::Right> ModuleCaller<R> {
             Self::EdgeDevice(edge) => edge.hub(),
         }
     }
+
+    /// Who, and from where.
+    pub fn caller(&self) -> &Caller {
+        match self {
+            Self::Service(proof) => proof.caller(),
+            Self::EdgeDevice(edge) => edge.caller(),
+        }
+    }
+
+    /// The same, of a request that came from there.
+    pub fn coming_from(self, provenance: Arc<Provenance>) -> Self {
+        match self {
+            Self::Service(proof) => Self::Service(proof.coming_from(provenance)),
+            Self::EdgeDevice(mut edge) => {
+                edge.caller = edge.caller.coming_from(provenance);
+                Self::EdgeDevice(edge)
+            }
+        }
+    }
 }
 
-impl<R: right::Right> From<Authorized<R>> for ModuleCaller<R> {
-    fn from(proof: Authorized<R>) -> Self {
+impl<O: Operation> From<Authorized<O>> for ModuleCaller<O> {
+    fn from(proof: Authorized<O>) -> Self {
         Self::Service(proof)
     }
 }
 
-/// Who holds a right; for records and the audit trail.
+/// Who may do it; for records and the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// The holder of a policy's key.
     Policy(Arc<str>),
+    /// An edge device, about its own modules.
+    EdgeDevice(DeviceId),
+    /// Somebody with roles, by the id that the issuer gives.
+    Principal(Arc<str>),
     /// The operator of the server: its command line, its configuration, its start.
     Operator,
 }
@@ -245,60 +252,66 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(name) => write!(f, "policy '{name}'"),
+            Self::EdgeDevice(device) => write!(f, "edge device '{device}'"),
+            Self::Principal(id) => write!(f, "principal '{}'", id.escape_debug()),
             Self::Operator => f.write_str("the operator"),
         }
     }
 }
 
-/// Proof that a caller holds the right `R` in a hub.
-pub struct Authorized<R> {
+/// Proof that a caller may do the operation `O` in a hub.
+pub struct Authorized<O> {
     hub: HubName,
-    actor: Actor,
-    right: PhantomData<fn() -> R>,
+    caller: Caller,
+    operation: PhantomData<fn() -> O>,
 }
 
-impl<R: right::Right> Authorized<R> {
+impl<O: Operation> Authorized<O> {
     pub(super) fn new(hub: HubName, actor: Actor) -> Self {
         Self {
             hub,
-            actor,
-            right: PhantomData,
+            caller: Caller::new(actor),
+            operation: PhantomData,
         }
     }
 }
 
-impl<R> Authorized<R> {
+impl<O> Authorized<O> {
     /// The hub in which it holds.
     pub fn hub(&self) -> &HubName {
         &self.hub
     }
 
-    /// Who holds it.
+    /// Who may do it.
     pub fn actor(&self) -> &Actor {
-        &self.actor
+        self.caller.actor()
+    }
+
+    /// Who holds it, and from where they called.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The same, of a request that came from there.
+    pub fn coming_from(mut self, provenance: Arc<Provenance>) -> Self {
+        self.caller = self.caller.coming_from(provenance);
+        self
     }
 }
 
-impl Authorized<right::RegistryWrite> {
-    /// Whoever may write identities may read them.
-    pub fn to_read(&self) -> Authorized<right::RegistryRead> {
-        Authorized::new(self.hub.clone(), self.actor.clone())
-    }
-}
-
-impl<R> Clone for Authorized<R> {
+impl<O> Clone for Authorized<O> {
     fn clone(&self) -> Self {
         Self {
             hub: self.hub.clone(),
-            actor: self.actor.clone(),
-            right: PhantomData,
+            caller: self.caller.clone(),
+            operation: PhantomData,
         }
     }
 }
 
-impl<R: right::Right> fmt::Debug for Authorized<R> {
+impl<O: Operation> fmt::Debug for Authorized<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} by {}", R::NAME, self.hub, self.actor)
+        write!(f, "{} in {} by {}", O::DEFINITION.name, self.hub, self.actor())
     }
 }
 

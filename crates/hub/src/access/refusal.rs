@@ -11,6 +11,8 @@ use crate::identity::IdentityId;
 /// The step of a connection or request that failed; label of records and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// The address that the peer comes from.
+    Network,
     /// TLS handshake.
     Tls,
     /// Reading what the peer sent.
@@ -37,6 +39,7 @@ impl Step {
     /// Stable label.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Network => "network",
             Self::Tls => "tls",
             Self::Parse => "parse",
             Self::Registry => "registry",
@@ -73,6 +76,11 @@ macro_rules! reasons {
                 match self { $(Self::$name => Step::$step,)* }
             }
 
+            /// What is wrong, as a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+
             /// What the operator can do.
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$name => $advice,)* }
@@ -82,6 +90,10 @@ macro_rules! reasons {
 }
 
 reasons! {
+    NetworkDenied "network_denied" Network "The network rules of the hub deny the address."
+        "Allow the address with 'ironhub network allow', or leave it denied if it has no business here.";
+    TlsTooOld "tls_too_old" Tls "The hub demands a newer version of TLS."
+        "Update the client's TLS, or lower the setting: 'ironhub hub set min-tls-version=1.2'.";
     HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
         "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
     HostUnknown "host_unknown" Parse "The host name belongs to no hub."
@@ -94,6 +106,22 @@ reasons! {
         "Check that the client sends a token and not the key or the connection string.";
     BearerUnsupported "bearer_unsupported" Parse "The token is a bearer token, which is not configured."
         "Use a shared access signature.";
+    TokenIssuerUnknown "token_issuer_unknown" Registry "The token is of an issuer that the hub does not trust."
+        "Check the claim iss of the token, or let the hub trust the issuer.";
+    TokenIssuerUnavailable "token_issuer_unavailable" Registry "The keys of the token's issuer could not be read."
+        "See the warning in the log; check that the server reaches the issuer, or give it a key set.";
+    TokenIssuerClosed "token_issuer_closed" Registry "The issuer, or the key that signed the token, is not trusted any more."
+        "None needed: the peer may come with a token that is signed with a present key of a trusted issuer.";
+    KeyUnknown "key_unknown" Signature "The token's issuer has no key of the id and kind that the token names."
+        "Wait for the keys to be read again if they were just changed, or give the hub the present key set.";
+    BearerSignature "bearer_signature" Signature "The token was not signed with the key that it names."
+        "Get a new token from the issuer; a token that somebody changed is not taken.";
+    TokenEarly "token_early" Expiry "The token is not valid yet."
+        "Check the clocks of the issuer and of this server.";
+    AudienceForeign "audience_foreign" Scope "The token was made for another audience."
+        "Ask the issuer for a token for https://iothubs.azure.net, or add the audience to the hub's issuer.";
+    TenantForeign "tenant_foreign" Scope "The token is of another tenant."
+        "Use an account of the tenant that the hub trusts.";
     UserMismatch "user_mismatch" Parse "User name and token speak of different identities."
         "Use a token that was made for this user name.";
     IdentityUnknown "identity_unknown" Registry "The identity is not registered."
@@ -122,8 +150,46 @@ reasons! {
         "Make the token for a name of this hub, or add the name to the hub.";
     CertificateExpected "certificate_expected" Certificate "The identity logs in with a certificate, and a token came."
         "Connect with the certificate, or change the identity's authentication to sas.";
-    CertificateUnavailable "certificate_unavailable" Certificate "Login with a certificate is not available."
-        "Change the identity's authentication to sas.";
+    TokenExpected "token_expected" Certificate "The identity logs in with a token, and a certificate came."
+        "Connect with a token, or change the identity's authentication to selfSigned or certificateAuthority.";
+    ThumbprintMismatch "thumbprint_mismatch" Certificate "The certificate is none of those that are registered."
+        "Register the thumbprint of the device's present certificate, or give the device the registered one.";
+    CertificateMalformed "certificate_malformed" Certificate "A certificate cannot be read."
+        "Make the certificate anew; it must be X.509 in DER without contradictions.";
+    CertificateExpired "certificate_expired" Certificate "A certificate of the chain has expired."
+        "Renew it; check the server's clock if it should be valid.";
+    CertificateNotYetValid "certificate_not_yet_valid" Certificate "A certificate of the chain is not valid yet."
+        "Check the clock of the machine that issued it, and the server's.";
+    CommonNameMismatch "common_name_mismatch" Certificate "The certificate was issued for another name."
+        "Issue a certificate whose common name is the device id, or {device}/{module}; case counts.";
+    IssuerUnknown "issuer_unknown" Certificate "No chain leads to a CA certificate of the hub."
+        "Let the device send its intermediate certificates, or register and verify the CA that issued them.";
+    AuthorityUnverified "authority_unverified" Certificate "The chain ends at a CA certificate that is not verified."
+        "Verify it: generate a code, let the CA issue a certificate with this common name, and hand it in.";
+    AuthorityExpired "authority_expired" Certificate "The CA certificate of the hub has expired."
+        "Register and verify its successor, and give the devices certificates of it.";
+    AuthorityWithdrawn "authority_withdrawn" Certificate "The CA certificate that the connection stood on was withdrawn."
+        "Register and verify the CA again if its devices shall connect.";
+    CertificateSignatureInvalid "certificate_signature_invalid" Certificate "A certificate was not signed by the key of its issuer."
+        "Check that the chain holds the certificates of the very CA that issued it, not those of a namesake or of its former key.";
+    CertificateSignatureRefused "certificate_signature_refused" Certificate "The signature of a certificate proves nothing."
+        "Issue the certificate anew with a sound key and digest.";
+    IssuerNotAuthority "issuer_not_authority" Certificate "A certificate was issued by one that is no CA."
+        "Issue it by a CA: a certificate whose basic constraints say CA:TRUE.";
+    KeyUsageMissing "key_usage_missing" Certificate "An issuer may not sign certificates."
+        "Give the CA a certificate with keyCertSign in its key usage.";
+    PathLengthExceeded "path_length_exceeded" Certificate "There are more CAs below an issuer than it allows."
+        "Shorten the chain, or give the CA a certificate with a longer path length.";
+    CertificateNameForbidden "certificate_name_forbidden" Certificate "A CA certified a name that it may not certify."
+        "Issue the certificate by another CA, or with names within the constraints.";
+    CriticalExtensionUnknown "critical_extension_unknown" Certificate "A certificate has a critical extension that is not known."
+        "Issue the certificate without it, or with the extension not critical.";
+    ChainTooLong "chain_too_long" Certificate "The chain has too many certificates."
+        "Shorten the chain, or register an intermediate CA closer to the devices.";
+    CertificateRevoked "certificate_revoked" Certificate "A certificate of the chain was revoked."
+        "Give the device a new certificate; lift the block if it was set by mistake.";
+    PrincipalUnassigned "principal_unassigned" Right "No role of the token's bearer grants the action."
+        "Assign a role that grants it: ironhub assignment create.";
     RightMissing "right_missing" Right "The policy lacks the right."
         "Use a policy that holds the right, or add it to this one.";
     Throttled "throttled" Quota "Too many of these operations."
@@ -143,6 +209,8 @@ pub enum Subject {
     Identity(IdentityId),
     /// The holder of a policy key, by the policy's name; escaped and cut.
     Policy(String),
+    /// The bearer of a token, by the id that its issuer gives; escaped and cut.
+    Principal(String),
     /// Nobody known.
     Peer,
 }
@@ -153,6 +221,7 @@ impl fmt::Display for Subject {
             Self::Identity(identity) if identity.module.is_some() => write!(f, "module '{identity}'"),
             Self::Identity(identity) => write!(f, "device '{identity}'"),
             Self::Policy(name) => write!(f, "policy '{name}'"),
+            Self::Principal(id) => write!(f, "principal '{id}'"),
             Self::Peer => f.write_str("the peer"),
         }
     }
@@ -169,6 +238,7 @@ pub struct Refusal {
     pub expected: String,
     /// What came; empty when the reason says it all. For [`Reason::TokenExpired`] the seconds since the expiry.
     pub found: String,
+    is_hushed: bool,
 }
 
 /// Characters of a foreign text that a refusal repeats.
@@ -182,7 +252,19 @@ impl Refusal {
             subject,
             expected: String::new(),
             found: String::new(),
+            is_hushed: false,
         }
+    }
+
+    /// One of so many that it leaves no record of its own.
+    pub fn hushed(mut self) -> Self {
+        self.is_hushed = true;
+        self
+    }
+
+    /// Whether it leaves no record: those before it in the same burst have told the operator.
+    pub const fn is_hushed(&self) -> bool {
+        self.is_hushed
     }
 
     /// Says what would have been accepted.
@@ -238,7 +320,7 @@ impl Refusal {
                     _ => Code::DeviceNotFound,
                 }
             }
-            Reason::RegistryUnavailable => Code::ServiceUnavailable,
+            Reason::RegistryUnavailable | Reason::TokenIssuerUnavailable => Code::ServiceUnavailable,
             Reason::Throttled | Reason::TooManyFailures => Code::ThrottlingException,
             Reason::TooManyGrants => Code::IotHubMaxCbsTokenExceeded,
             Reason::QuotaExceeded => Code::IotHubQuotaExceeded,
@@ -253,6 +335,7 @@ impl Refusal {
         matches!(
             self.reason,
             Reason::RegistryUnavailable
+                | Reason::TokenIssuerUnavailable
                 | Reason::Throttled
                 | Reason::TooManyFailures
                 | Reason::TooManyGrants
@@ -267,6 +350,10 @@ impl Refusal {
                 Subject::Identity(identity) => identity.to_string(),
                 _ => "Not found".to_owned(),
             },
+            // The service names the address too (service-rest.md 19).
+            Code::IotHubUnauthorizedAccess if self.reason == Reason::NetworkDenied => {
+                format!("Unauthorized. The network rules of the hub deny {}", self.found)
+            }
             Code::IotHubUnauthorizedAccess => "Unauthorized".to_owned(),
             Code::ArgumentInvalid => "Requested Host is not supported".to_owned(),
             Code::ServiceUnavailable => {
@@ -275,6 +362,23 @@ impl Refusal {
             code => code.meaning().to_owned(),
         };
         Error::peer(self.code(), message).with_detail(self.to_string())
+    }
+}
+
+impl Refusal {
+    /// The error for a peer that asked for something over HTTP. Whoever has no role for it is told so in Azure's words
+    /// (service-rest.md 2.2); the issuer knows who that is, so nothing is given away.
+    pub fn to_peer_on(&self, verb: &str, path: &str) -> Error {
+        match (&self.subject, self.reason) {
+            (Subject::Principal(id), Reason::PrincipalUnassigned) => {
+                let message = format!(
+                    "Principal {id} is not authorized for {verb} on {} due to no assigned permissions",
+                    echo(path)
+                );
+                Error::peer(self.code(), message).with_detail(self.to_string())
+            }
+            _ => self.to_peer(),
+        }
     }
 }
 
@@ -288,6 +392,7 @@ impl fmt::Display for Refusal {
             ..
         } = self;
         match self.reason {
+            Reason::NetworkDenied => write!(f, "the network rules deny {found}: {expected}"),
             Reason::TokenExpired => write!(f, "token expired {found} s ago by the server's clock"),
             Reason::SignatureMismatch => write!(
                 f,
@@ -308,13 +413,20 @@ impl fmt::Display for Refusal {
             Reason::CertificateExpected => {
                 write!(f, "{subject} logs in with a certificate, and a token came")
             }
-            Reason::CertificateUnavailable => {
-                write!(
-                    f,
-                    "{subject} logs in with a certificate, which this hub does not offer"
-                )
+            Reason::TokenExpected => {
+                write!(f, "{subject} logs in with a token, and a certificate came")
             }
+            // The words of the service's own log (device-mqtt-https.md 2.4).
+            Reason::ThumbprintMismatch => write!(
+                f,
+                "Thumbprint does not match configuration: Thumbprint: {found}; Configuration: {expected}"
+            ),
+            Reason::AuthorityWithdrawn => {
+                write!(f, "the CA certificate that {subject} stood on was withdrawn")
+            }
+            Reason::CertificateRevoked => write!(f, "the certificate of {subject} was refused: {found}"),
             Reason::SasDisabled => write!(f, "the hub takes no shared access signature of {subject}"),
+            Reason::PrincipalUnassigned => write!(f, "no role of {subject} grants {expected}"),
             Reason::BearerUnsupported => f.write_str("a bearer token came, and none is configured"),
             Reason::UserMismatch => write!(f, "the token does not belong to the user name {expected}"),
             reason => {
@@ -333,14 +445,18 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// A character as it may stand in a log line. Quotes are harmless there, and names of certificates stand in them.
+fn escaped(char: char) -> impl Iterator<Item = char> {
+    let keeps = matches!(char, '\'' | '"');
+    let kept = keeps.then_some(char);
+    kept.into_iter()
+        .chain((!keeps).then(|| char.escape_debug()).into_iter().flatten())
+}
+
 /// Makes a foreign text safe for a log line.
 fn echo(text: &str) -> String {
     let mut chars = text.chars();
-    let mut safe: String = chars
-        .by_ref()
-        .take(ECHO_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut safe: String = chars.by_ref().take(ECHO_CHARS_MAX).flat_map(escaped).collect();
     if chars.next().is_some() {
         safe.push_str("...");
     }

@@ -56,6 +56,11 @@ pub(super) enum InvalidScope {
 }
 
 impl Scope {
+    /// Everything in the hub.
+    pub(super) fn whole_hub() -> Self {
+        Self { path: String::new() }
+    }
+
     /// Decodes the field `sr` of a token.
     pub(super) fn parse(field: &str, hub: &HubProfile) -> Result<Self, InvalidScope> {
         let text = percent_decode_str(field)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -58,7 +58,7 @@ impl Feedback {
     /// The next batch under a lock, or `None` when there is none that is due.
     pub async fn receive(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReceiveFeedback>,
     ) -> Result<Option<FeedbackBatch>, Error> {
         match self.batches.receive(right.hub()).await? {
             Found::Item(batch) => Ok(Some(batch)),
@@ -67,7 +67,7 @@ impl Feedback {
     }
 
     /// Waits for the next batch. Several that wait compete. One that stops waiting takes nothing along.
-    pub async fn next(&self, right: &Authorized<right::ServiceConnect>) -> Result<FeedbackBatch, Error> {
+    pub async fn next(&self, right: &Authorized<operation::ReceiveFeedback>) -> Result<FeedbackBatch, Error> {
         let hub = right.hub();
         self.batches.queue.next(hub, || self.batches.receive(hub)).await
     }
@@ -79,7 +79,7 @@ impl Feedback {
     /// `DeviceMessageLockLost`.
     pub fn settle(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReceiveFeedback>,
         lock: LockToken,
         settlement: Settlement,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
@@ -87,7 +87,7 @@ impl Feedback {
     }
 
     /// Gives batches back that a receiver held when it went; not counted as deliveries.
-    pub fn release(&self, right: &Authorized<right::ServiceConnect>, locks: &[LockToken]) {
+    pub fn release(&self, right: &Authorized<operation::ReceiveFeedback>, locks: &[LockToken]) {
         self.batches.queue.release(right.hub(), locks);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::{Authenticated, Authorized, right};
+use crate::access::{Authenticated, Authorized, operation};
 use crate::bus::{Address, Bus};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -81,7 +81,7 @@ impl Commands {
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub async fn purge(
         &self,
-        right: &Authorized<right::CommandsPurge>,
+        right: &Authorized<operation::PurgeCommands>,
         identity: &IdentityId,
     ) -> Result<u64, Error> {
         let core = &*self.core;

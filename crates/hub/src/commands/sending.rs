@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation};
 use crate::bus::Address;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
@@ -38,7 +38,7 @@ impl Commands {
     /// `DeviceNotFound`, `ModuleNotFound`, `DeviceMaximumQueueDepthExceeded`, `MessageTooLarge`, `InvalidMessageExpiryTime`.
     pub async fn send(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::SendCommands>,
         to: &IdentityId,
         command: Command,
     ) -> Result<u64, Error> {

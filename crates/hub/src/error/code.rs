@@ -68,6 +68,7 @@ codes! {
     400_032 ManagedIdentityNotEnabled "The hub has no managed identity.";
     400_035 InvalidPolicyKey "The key to regenerate is neither primary, secondary nor both.";
     400_036 BulkRegenerateDeviceKeyOperationFailure "Keys of some identities could not be regenerated.";
+    400_053 ProofOfPossessionFailed "The certificate does not prove that its maker holds the key of the CA.";
     400_100 InvalidRouteTestInput "The input of a route test is not valid.";
     400_101 InvalidSourceOnRoute "The source of a route is not valid.";
     400_102 RoutingNotEnabled "Routing is not enabled.";

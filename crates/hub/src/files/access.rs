@@ -1,5 +1,6 @@
 //! Proof that a peer may work on one blob, and the work itself.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,12 +13,14 @@ use super::blob::{
 };
 use super::name::BlobName;
 use super::permissions::Permissions;
+use super::room::{Reserved, Room};
 use super::sas::SasRefusal;
 
 /// The way to one blob, for one request. Made by [`Files`](super::Files) alone.
 pub struct BlobAccess {
     blobs: Arc<dyn BlobStore>,
     limits: Arc<Limits>,
+    room: Arc<Room>,
     blob: BlobName,
     permissions: Permissions,
 }
@@ -28,18 +31,22 @@ pub struct BlobUpload {
     limits: Arc<Limits>,
     limit: Limit,
     bytes: u64,
+    // Kept until the store itself counts the content.
+    reserved: Reserved,
 }
 
 impl BlobAccess {
     pub(super) fn new(
         blobs: Arc<dyn BlobStore>,
         limits: Arc<Limits>,
+        room: Arc<Room>,
         blob: BlobName,
         permissions: Permissions,
     ) -> Self {
         Self {
             blobs,
             limits,
+            room,
             blob,
             permissions,
         }
@@ -82,20 +89,43 @@ impl BlobAccess {
             limits: Arc::clone(&self.limits),
             limit,
             bytes: 0,
+            reserved: self.room.reserve(&self.blobs, &self.limits),
         })
     }
 
-    /// Makes blocks the blob.
+    /// Makes blocks the blob. Blocks that wait are freed by it, so what counts against the quota is by how much the blob is larger:
+    /// a list may name a block many times.
+    ///
+    /// # Errors
+    /// The outer one is the quota.
     pub async fn commit(
         &self,
         blocks: &[BlockId],
         headers: BlobHeaders,
         condition: Condition,
-    ) -> Result<BlobProperties, BlobError> {
+    ) -> Result<Result<BlobProperties, BlobError>, Exceeded> {
+        let mut reserved = self.room.reserve(&self.blobs, &self.limits);
+        match self.growth(blocks).await {
+            Ok(growth) => {
+                if let Err(error) = reserved.grow_exactly(growth).await? {
+                    return Ok(Err(error));
+                }
+            }
+            Err(error) => return Ok(Err(error)),
+        }
         let bounds = bounds(&self.limits);
-        self.blobs
-            .commit(&self.blob, blocks, bounds, headers, condition)
-            .await
+        let committed = self.blobs.commit(&self.blob, blocks, bounds, headers, condition);
+        Ok(committed.await)
+    }
+
+    /// By how many bytes a blob of these blocks is larger than all that wait. Unknown ones are for the store to refuse.
+    async fn growth(&self, blocks: &[BlockId]) -> Result<u64, BlobError> {
+        let waiting = self.blobs.blocks(&self.blob).await?;
+        let freed: u64 = waiting.iter().map(|block| block.bytes).sum();
+        let sizes: HashMap<&BlockId, u64> = waiting.iter().map(|block| (&block.id, block.bytes)).collect();
+        let named = blocks.iter().filter_map(|block| sizes.get(block));
+        let whole = named.fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        Ok(whole.saturating_sub(freed))
     }
 
     /// The blocks that wait.
@@ -120,19 +150,26 @@ impl BlobUpload {
         self.limits.get(self.limit)
     }
 
-    /// Refuses a size that the peer announces.
-    pub fn announce(&self, bytes: u64) -> Result<(), Exceeded> {
-        self.limits.check(self.limit, bytes)
+    /// Makes room for a size that the peer announces.
+    ///
+    /// # Errors
+    /// The outer one is the limit of the request, or the quota of the hub.
+    pub async fn announce(&mut self, bytes: u64) -> Result<Result<(), BlobError>, Exceeded> {
+        self.limits.check(self.limit, bytes)?;
+        self.reserved.grow_exactly(bytes).await
     }
 
     /// Adds bytes.
     ///
     /// # Errors
-    /// The outer one is the limit.
+    /// The outer one is the limit of the request, or the quota of the hub.
     pub async fn write(&mut self, bytes: Bytes) -> Result<Result<(), BlobError>, Exceeded> {
         let more = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(more);
         self.limits.check(self.limit, self.bytes)?;
+        if let Err(error) = self.reserved.grow_to(self.bytes).await? {
+            return Ok(Err(error));
+        }
         Ok(self.writer.write(bytes).await)
     }
 

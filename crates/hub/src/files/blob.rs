@@ -150,6 +150,15 @@ pub enum BlobError {
     /// The environment failed; what was there before is still there.
     #[error("blobs cannot be written or read: {0}")]
     Failed(String),
+    /// Another server that keeps the blobs cannot be reached, or is not well.
+    #[error("the store of blobs does not answer: {0}")]
+    Unreachable(String),
+    /// Another server that keeps the blobs refuses the hub.
+    #[error("the store of blobs refuses the hub: {0}")]
+    Refused(String),
+    /// The store cannot hold a blob of this name.
+    #[error("the store of files cannot hold a file of this name: {0}")]
+    Name(String),
     /// What is stored is not as it was written.
     #[error("a blob is damaged: {0}")]
     Damaged(String),
@@ -210,6 +219,9 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Removes a published blob; says whether it was there.
     fn delete<'a>(&'a self, blob: &'a BlobName) -> BoxFuture<'a, Result<bool, BlobError>>;
+
+    /// Bytes of all blobs and of all blocks that wait, as they lie in the store; not of content on its way.
+    fn stored_bytes(&self) -> BoxFuture<'_, Result<u64, BlobError>>;
 
     /// Drops the blocks that nobody touched since a time; says how many.
     fn sweep(&self, before: Timestamp) -> BoxFuture<'_, Result<usize, BlobError>>;

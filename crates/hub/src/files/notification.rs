@@ -11,6 +11,8 @@ use crate::store::{Collection, Key, StoreError};
 use crate::tenancy::HubName;
 
 use super::name::{BlobName, CONTAINER};
+use super::place::Location;
+use super::slots::stored_container;
 
 /// Prefix of all notifications.
 pub(super) const PREFIX: &str = "n|";
@@ -31,7 +33,7 @@ const UNESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) struct Notification {
     pub(super) device: DeviceId,
     pub(super) generation: GenerationId,
-    pub(super) host: String,
+    pub(super) location: Location,
     pub(super) blob: BlobName,
     pub(super) bytes: u64,
     pub(super) last_modified: Timestamp,
@@ -46,6 +48,9 @@ struct Stored {
     i: String,
     g: i64,
     h: String,
+    /// Container; absent for that of the hub's own files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c: Option<String>,
     n: String,
     s: u64,
     /// Last modified, microseconds since 1970.
@@ -76,7 +81,8 @@ impl Notification {
             d: self.delivery_count,
             i: self.device.as_str().to_owned(),
             g: self.generation.as_ticks(),
-            h: self.host.clone(),
+            h: self.location.host.clone(),
+            c: stored_container(&self.location),
             n: self.blob.as_str().to_owned(),
             s: self.bytes,
             m: self.last_modified.as_micros(),
@@ -96,7 +102,10 @@ impl Notification {
         Some(Self {
             device: DeviceId::parse(&stored.i).ok()?,
             generation: GenerationId::from_ticks(stored.g),
-            host: stored.h,
+            location: Location {
+                host: stored.h,
+                container: stored.c.unwrap_or_else(|| CONTAINER.to_owned()),
+            },
             blob: BlobName::parse(&stored.n).ok()?,
             bytes: stored.s,
             last_modified: Timestamp::from_micros(stored.m),
@@ -110,7 +119,10 @@ impl Notification {
         let updated = Timestamp::from_secs(self.last_modified.as_secs()).to_string();
         to_json(&Wire {
             device_id: self.device.as_str(),
-            blob_uri: format!("https://{}/{CONTAINER}/{path}", self.host),
+            blob_uri: format!(
+                "https://{}/{}/{path}",
+                self.location.host, self.location.container
+            ),
             blob_name: self.blob.as_str(),
             last_updated_time: format!("{}+00:00", updated.trim_end_matches('Z')),
             blob_size_in_bytes: self.bytes,
@@ -137,6 +149,18 @@ mod tests {
 
     /// Released format, version 1: must stay readable for ever.
     const FIXTURE: &str = r#"{"v":1,"d":2,"i":"mydevice","g":637612875240648717,"h":"hub1.example","n":"mydevice/my file.jpg","s":1234,"m":1464816081250000}"#;
+
+    /// The same with a file in an external store.
+    const EXTERNAL_FIXTURE: &str = r#"{"v":1,"d":0,"i":"mydevice","g":637612875240648717,"h":"acct.blob.core.windows.net","c":"files","n":"mydevice/my file.jpg","s":1234,"m":1464816081250000}"#;
+
+    #[test]
+    fn external_files_are_told_where_they_lie() {
+        let notification = Notification::decode(EXTERNAL_FIXTURE.as_bytes()).unwrap();
+        assert_eq!(notification.encode().unwrap(), EXTERNAL_FIXTURE);
+        let wire = notification.to_wire(Timestamp::from_secs(0)).unwrap();
+        let uri = r#""blobUri":"https://acct.blob.core.windows.net/files/mydevice/my%20file.jpg""#;
+        assert!(String::from_utf8_lossy(&wire).contains(uri), "{wire:?}");
+    }
 
     #[test]
     fn the_released_fixture_reads_and_writes_back_byte_for_byte() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation};
 use crate::clock::{Clock, Timestamp};
 use crate::commands::lock_queue::{Found, Kind, LockQueue};
 use crate::commands::{LockToken, Settlement, time_of};
@@ -65,7 +65,7 @@ impl FileNotifications {
     /// The next notification under a lock, or `None` when there is none.
     pub async fn receive(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReceiveFileNotifications>,
     ) -> Result<Option<FileNotification>, Error> {
         match self.look(right.hub()).await? {
             Found::Item(notification) => Ok(Some(notification)),
@@ -74,7 +74,10 @@ impl FileNotifications {
     }
 
     /// Waits for the next notification. One that stops waiting takes nothing along.
-    pub async fn next(&self, right: &Authorized<right::ServiceConnect>) -> Result<FileNotification, Error> {
+    pub async fn next(
+        &self,
+        right: &Authorized<operation::ReceiveFileNotifications>,
+    ) -> Result<FileNotification, Error> {
         let hub = right.hub();
         self.queue.next(hub, || self.look(hub)).await
     }
@@ -86,7 +89,7 @@ impl FileNotifications {
     /// `DeviceMessageLockLost`.
     pub fn settle(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReceiveFileNotifications>,
         lock: LockToken,
         settlement: Settlement,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
@@ -94,7 +97,7 @@ impl FileNotifications {
     }
 
     /// Gives notifications back that a receiver held when it went; not counted as deliveries.
-    pub fn release(&self, right: &Authorized<right::ServiceConnect>, locks: &[LockToken]) {
+    pub fn release(&self, right: &Authorized<operation::ReceiveFileNotifications>, locks: &[LockToken]) {
         self.queue.release(right.hub(), locks);
     }
 

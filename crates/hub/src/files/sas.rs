@@ -1,13 +1,10 @@
-//! The shared access signature of a blob, in the form of Azure Storage (service SAS, version 2020-12-06).
+//! The shared access signature of a blob that the hub serves itself.
 //!
 //! A peer sends back the fields that it was given; the signature covers them, the account (the hub) and the name of the blob.
-//! Fields that are never issued (`sip`, overrides of headers, snapshots) are signed as empty: adding one has no effect.
-
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 use crate::clock::Timestamp;
 use crate::identity::GenerationId;
@@ -16,15 +13,7 @@ use crate::tenancy::HubName;
 
 use super::name::{BlobName, CONTAINER};
 use super::permissions::Permissions;
-
-/// The version whose string-to-sign is used.
-const VERSION: &str = "2020-12-06";
-
-/// A single blob.
-const RESOURCE: &str = "b";
-
-/// Only over TLS.
-const PROTOCOL: &str = "https";
+use super::service_sas::{PROTOCOL, RESOURCE, ServiceSas, VERSION};
 
 /// Longest query that is looked at, in bytes.
 const QUERY_BYTES_MAX: usize = 4_096;
@@ -97,21 +86,8 @@ impl SasRefusal {
 impl BlobSas {
     /// The query with which a device reaches the blob, with its `?`.
     pub(super) fn issue(&self, key: &SymmetricKey, hub: &HubName, blob: &BlobName) -> String {
-        let text = self.text_to_sign(hub, blob);
-        let signature = STANDARD.encode(key.sign(&[text.as_bytes()]));
-        let mut query = format!("?sv={VERSION}&sr={RESOURCE}");
-        for (name, value) in [
-            ("st", seconds(self.start).as_str()),
-            ("se", seconds(self.expiry).as_str()),
-            ("sp", self.permissions.to_string().as_str()),
-            ("spr", PROTOCOL),
-            ("si", self.generation.to_string().as_str()),
-            ("sig", signature.as_str()),
-        ] {
-            // A String takes everything.
-            let _ = write!(query, "&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
-        }
-        query
+        let identifier = self.generation.to_string();
+        self.service_sas(hub, blob, &identifier).issue(key)
     }
 
     /// Reads a query and checks that it was issued for this blob and is valid now. The signature is compared in constant time and
@@ -124,7 +100,8 @@ impl BlobSas {
         now: Timestamp,
     ) -> Result<Self, SasRefusal> {
         let (sas, signature) = Self::parse(query)?;
-        let text = sas.text_to_sign(hub, blob);
+        let identifier = sas.generation.to_string();
+        let text = sas.service_sas(hub, blob, &identifier).text_to_sign();
         if !key.verify(&[text.as_bytes()], &signature) {
             return Err(SasRefusal::Signature);
         }
@@ -170,36 +147,17 @@ impl BlobSas {
         Ok((sas, signature))
     }
 
-    /// Sixteen fields in their order, with a newline between.
-    fn text_to_sign(&self, hub: &HubName, blob: &BlobName) -> String {
-        let (permissions, generation) = (self.permissions.to_string(), self.generation.to_string());
-        let (start, expiry) = (seconds(self.start), seconds(self.expiry));
-        let resource = format!("/blob/{hub}/{CONTAINER}/{blob}");
-        let fields: [&str; 16] = [
-            &permissions,
-            &start,
-            &expiry,
-            &resource,
-            &generation,
-            "", // sip
-            PROTOCOL,
-            VERSION,
-            RESOURCE,
-            "", // snapshot
-            "", // ses
-            "", // rscc
-            "", // rscd
-            "", // rsce
-            "", // rscl
-            "", // rsct
-        ];
-        fields.join("\n")
+    fn service_sas<'a>(&self, hub: &'a HubName, blob: &'a BlobName, identifier: &'a str) -> ServiceSas<'a> {
+        ServiceSas {
+            account: hub.as_str(),
+            container: CONTAINER,
+            blob,
+            start: Some(self.start),
+            expiry: self.expiry,
+            permissions: self.permissions,
+            identifier,
+        }
     }
-}
-
-/// `2021-07-30T06:21:00Z`.
-fn seconds(time: Timestamp) -> String {
-    Timestamp::from_secs(time.as_secs()).to_string()
 }
 
 /// What can be read must come out as it went in, signed with a key of ours.

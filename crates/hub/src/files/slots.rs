@@ -12,7 +12,8 @@ use crate::store::{Collection, Key, StoreError};
 use crate::tenancy::HubName;
 
 use super::correlation::UploadId;
-use super::name::BlobName;
+use super::name::{BlobName, CONTAINER};
+use super::place::Location;
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -29,8 +30,8 @@ pub(super) struct Slot {
     pub(super) id: UploadId,
     pub(super) expires: Timestamp,
     pub(super) blob: BlobName,
-    /// Host and port under which the device writes the file.
-    pub(super) host: String,
+    /// Where the device writes the file.
+    pub(super) location: Location,
 }
 
 /// All slots of one incarnation of a device, oldest first.
@@ -47,6 +48,9 @@ struct StoredSlot {
     x: i64,
     n: String,
     h: String,
+    /// Container; absent for that of the hub's own files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,7 +111,8 @@ impl Slots {
                     i: slot.id.hex(),
                     x: slot.expires.as_micros(),
                     n: slot.blob.as_str().to_owned(),
-                    h: slot.host.clone(),
+                    h: slot.location.host.clone(),
+                    c: stored_container(&slot.location),
                 })
                 .collect(),
         };
@@ -131,7 +136,10 @@ impl Slots {
                 id: UploadId::from_hex(&slot.i)?,
                 expires: Timestamp::from_micros(slot.x),
                 blob: BlobName::parse(&slot.n).ok()?,
-                host: slot.h,
+                location: Location {
+                    host: slot.h,
+                    container: slot.c.unwrap_or_else(|| CONTAINER.to_owned()),
+                },
             })
         };
         Some(Self {
@@ -141,6 +149,11 @@ impl Slots {
     }
 }
 
+/// How documents say the container of a location.
+pub(super) fn stored_container(location: &Location) -> Option<String> {
+    (location.container != CONTAINER).then(|| location.container.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,12 +161,18 @@ mod tests {
     /// Released format, version 1: must stay readable for ever.
     const FIXTURE: &str = r#"{"v":1,"g":637612875240648717,"s":[{"i":"00112233445566778899aabbccddeeff","x":1625694324131397,"n":"d1/my file.txt","h":"hub1.example:8443"}]}"#;
 
+    /// The same with a file in an external store.
+    const EXTERNAL_FIXTURE: &str = r#"{"v":1,"g":637612875240648717,"s":[{"i":"00112233445566778899aabbccddeeff","x":1625694324131397,"n":"d1/my file.txt","h":"acct.blob.core.windows.net","c":"files"}]}"#;
+
     fn slot(number: u8, expires: i64) -> Slot {
         Slot {
             id: UploadId([number; 16]),
             expires: Timestamp::from_secs(expires),
             blob: BlobName::parse("d/f").unwrap(),
-            host: "h".to_owned(),
+            location: Location {
+                host: "h".to_owned(),
+                container: CONTAINER.to_owned(),
+            },
         }
     }
 
@@ -161,7 +180,11 @@ mod tests {
     fn the_released_fixture_reads_and_writes_back_byte_for_byte() {
         let slots = Slots::decode(FIXTURE.as_bytes()).unwrap();
         assert_eq!(slots.slots[0].blob.as_str(), "d1/my file.txt");
+        assert_eq!(slots.slots[0].location.container, CONTAINER);
         assert_eq!(slots.encode().unwrap(), FIXTURE);
+        let external = Slots::decode(EXTERNAL_FIXTURE.as_bytes()).unwrap();
+        assert_eq!(external.slots[0].location.container, "files");
+        assert_eq!(external.encode().unwrap(), EXTERNAL_FIXTURE);
         for (from, to) in [("\"v\":1", "\"v\":2"), ("0011", "001"), ("d1/", "../"), ("{", "")] {
             assert!(
                 Slots::decode(FIXTURE.replacen(from, to, 1).as_bytes()).is_err(),

@@ -3,23 +3,25 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::access::{Authenticated, Authorized, right};
+use crate::access::{Authenticated, Authorized, operation};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::identity::{self, DeviceId, Found, IdentityId, Status};
 use crate::limits::{Limit, Limits};
-use crate::secret::SymmetricKey;
+use crate::secret::{SymmetricKey, Vault};
 use crate::store::{ApplyError, Expect, Store, Write};
 use crate::tenancy::HubName;
 
 use super::access::BlobAccess;
-use super::blob::{BlobError, BlobStore};
+use super::blob::BlobStore;
 use super::correlation::UploadId;
-use super::name::{BlobName, CONTAINER};
+use super::name::BlobName;
 use super::notification::Notification;
 use super::notifications::FileNotifications;
 use super::permissions::Permissions;
+use super::place::{Location, Place};
+use super::room::Room;
 use super::sas::{BlobSas, SasRefusal};
 use super::secret;
 use super::slots::{SLOTS_MAX, Slot, Slots};
@@ -28,7 +30,7 @@ use super::slots::{SLOTS_MAX, Slot, Slots};
 #[derive(Clone)]
 pub struct HubFiles {
     /// Where they lie.
-    pub blobs: Arc<dyn BlobStore>,
+    pub place: Place,
     /// Whether services are notified.
     pub notifies: bool,
 }
@@ -37,6 +39,7 @@ pub struct HubFiles {
 struct Open {
     files: HubFiles,
     key: SymmetricKey,
+    room: Arc<Room>,
 }
 
 /// An upload that may begin.
@@ -44,10 +47,8 @@ struct Open {
 pub struct Upload {
     /// What the device repeats when it is done. Opaque.
     pub correlation_id: String,
-    /// Host of the blob, with a port where it is not the usual one.
-    pub host: String,
-    /// Its container.
-    pub container: &'static str,
+    /// Host and container of the blob.
+    pub location: Location,
     /// Its name.
     pub blob: BlobName,
     /// The query that opens it, with its `?`. A secret.
@@ -65,6 +66,7 @@ impl std::fmt::Debug for Upload {
 /// File upload of all hubs of a server.
 pub struct Files {
     pub(super) store: Arc<dyn Store>,
+    vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     limits: Arc<Limits>,
@@ -76,6 +78,7 @@ impl Files {
     /// File upload over the seams; hubs offer it once they are [connected](Self::connect).
     pub fn new(
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         limits: Arc<Limits>,
@@ -88,6 +91,7 @@ impl Files {
         );
         Self {
             store,
+            vault,
             clock,
             entropy,
             limits,
@@ -98,10 +102,17 @@ impl Files {
 
     /// Gives a hub a place for its files.
     pub async fn connect(&self, hub: &HubName, files: HubFiles) -> Result<(), Error> {
-        let key = secret::load(hub, &*self.store, &*self.entropy).await?;
+        let key = secret::load(hub, &*self.store, &self.vault, &*self.entropy).await?;
         let mut hubs = self.hubs.write().unwrap_or_else(PoisonError::into_inner);
-        hubs.insert(hub.clone(), Open { files, key });
+        let room = Arc::default();
+        hubs.insert(hub.clone(), Open { files, key, room });
         Ok(())
+    }
+
+    /// Whether services of a hub are notified of uploads.
+    pub fn notifies(&self, hub: &HubName) -> bool {
+        let hubs = self.hubs.read().unwrap_or_else(PoisonError::into_inner);
+        hubs.get(hub).is_some_and(|open| open.files.notifies)
     }
 
     /// The queue in which services hear of uploads.
@@ -113,7 +124,8 @@ impl Files {
     /// that is not the usual one.
     ///
     /// # Errors
-    /// `DefaultStorageEndpointNotConfigured`, `ArgumentInvalid` for a name, `DeviceMaximumActiveFileUploadLimitExceeded`.
+    /// `DefaultStorageEndpointNotConfigured`, `ArgumentInvalid` for a name, `DeviceMaximumActiveFileUploadLimitExceeded`,
+    /// `IotHubQuotaExceeded` when the files of the hub fill their quota.
     pub async fn begin(&self, proof: &Authenticated, host: &str, name: &str) -> Result<Upload, Error> {
         let (hub, device) = (proof.hub(), device_of(proof)?);
         let open = self.hub(hub)?;
@@ -126,18 +138,17 @@ impl Files {
         let mut random = [0; 16];
         self.entropy.fill(&mut random);
         let id = UploadId(random);
-        let sas = BlobSas {
-            start: Timestamp::from_secs(now.as_secs()),
-            expiry: Timestamp::from_secs(now.plus(self.limits.time(Limit::FileSasLifeSecs)).as_secs()),
-            permissions: Permissions::READ.with(Permissions::WRITE),
-            generation: proof.generation(),
-        };
+        let expiry = now.plus(self.limits.time(Limit::FileSasLifeSecs));
+        let expiry = Timestamp::from_secs(expiry.as_secs());
+        let location = open.files.place.location(host);
         let slot = Slot {
             id,
-            expires: sas.expiry,
+            expires: expiry,
             blob: blob.clone(),
-            host: host.to_owned(),
+            location: location.clone(),
         };
+        // Before the slot is taken: what cannot be written holds none.
+        let sas_token = self.sign(&open, proof, &blob, now, expiry).await?;
         self.change(proof, device, |slots| {
             self.check_room(slots, now)?;
             slots.add(slot.clone(), now);
@@ -146,17 +157,44 @@ impl Files {
         .await?;
         Ok(Upload {
             correlation_id: id.to_correlation(now),
-            host: host.to_owned(),
-            container: CONTAINER,
-            sas_token: sas.issue(&open.key, hub, &blob),
+            location,
+            sas_token,
             blob,
         })
+    }
+
+    async fn sign(
+        &self,
+        open: &Open,
+        proof: &Authenticated,
+        blob: &BlobName,
+        now: Timestamp,
+        expiry: Timestamp,
+    ) -> Result<String, Error> {
+        let store = match &open.files.place {
+            Place::External(store) => return Ok(store.sign(blob, now, expiry).await?),
+            Place::Served(store) => store,
+        };
+        // With a byte of its own: a hub that is full to the last one takes nothing more.
+        let stored = store.stored_bytes().await?;
+        let checked = self
+            .limits
+            .check(Limit::BlobHubBytesMax, stored.saturating_add(1));
+        checked.map_err(|full| Error::operator(Code::IotHubQuotaExceeded, full_text(full.max)))?;
+        let sas = BlobSas {
+            start: Timestamp::from_secs(now.as_secs()),
+            expiry,
+            permissions: Permissions::READ.with(Permissions::WRITE),
+            generation: proof.generation(),
+        };
+        Ok(sas.issue(&open.key, proof.hub(), blob))
     }
 
     /// Ends an upload. What succeeded is looked at, and told to services; what failed gives its slot back and is told to nobody.
     ///
     /// # Errors
-    /// `InvalidFileUploadCorrelationId`, `ExpiredFileUploadCorrelationId`, `InvalidStorageEndpointOrBlob`.
+    /// `InvalidFileUploadCorrelationId`, `ExpiredFileUploadCorrelationId`, `InvalidStorageEndpointOrBlob`; `ServiceUnavailable` when
+    /// the store does not answer. The slot is held then, so that the device can try again.
     pub async fn complete(
         &self,
         proof: &Authenticated,
@@ -203,6 +241,7 @@ impl Files {
         query: &str,
     ) -> Result<Result<BlobAccess, SasRefusal>, Error> {
         let open = self.hub(hub)?;
+        let store = served(&open)?;
         let sas = match BlobSas::check(query, &open.key, hub, blob, self.clock.now()) {
             Ok(sas) => sas,
             Err(refusal) => return Ok(Err(refusal)),
@@ -217,17 +256,18 @@ impl Files {
         if !found.is_some_and(|found| stands(&found)) {
             return Ok(Err(SasRefusal::Device));
         }
-        Ok(Ok(self.access(&open, blob, sas.permissions)))
+        Ok(Ok(self.access(&open, store, blob, sas.permissions)))
     }
 
     /// Opens a blob for a service, to read and to delete.
     pub fn open_for_service(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReadUploads>,
         blob: &BlobName,
     ) -> Result<BlobAccess, Error> {
         let open = self.hub(right.hub())?;
-        Ok(self.access(&open, blob, Permissions::READ.with(Permissions::DELETE)))
+        let store = served(&open)?;
+        Ok(self.access(&open, store, blob, Permissions::READ.with(Permissions::DELETE)))
     }
 
     /// Ends what is due of notifications. To be called every second or so.
@@ -240,19 +280,29 @@ impl Files {
         let Ok(open) = self.hub(hub) else {
             return Ok(());
         };
+        // Another store looks after its own.
+        let Place::Served(store) = &open.files.place else {
+            return Ok(());
+        };
         let age = self.limits.time(Limit::BlobStagingSecs);
         let now = self.clock.now().as_micros();
         let before = now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let removed = open.files.blobs.sweep(Timestamp::from_micros(before)).await?;
+        let removed = store.sweep(Timestamp::from_micros(before)).await?;
         if removed > 0 {
             tracing::info!(%hub, removed, "blocks that became no file were removed");
         }
         Ok(())
     }
 
-    fn access(&self, open: &Open, blob: &BlobName, permissions: Permissions) -> BlobAccess {
-        let blobs = Arc::clone(&open.files.blobs);
-        BlobAccess::new(blobs, Arc::clone(&self.limits), blob.clone(), permissions)
+    fn access(
+        &self,
+        open: &Open,
+        store: Arc<dyn BlobStore>,
+        blob: &BlobName,
+        permissions: Permissions,
+    ) -> BlobAccess {
+        let (limits, room) = (Arc::clone(&self.limits), Arc::clone(&open.room));
+        BlobAccess::new(store, limits, room, blob.clone(), permissions)
     }
 
     fn hub(&self, hub: &HubName) -> Result<Open, Error> {
@@ -292,20 +342,19 @@ impl Files {
         files: &HubFiles,
         slot: Slot,
     ) -> Result<Notification, Error> {
-        let reader = files.blobs.open(&slot.blob).await?.ok_or_else(|| {
+        let found = files.place.look(&slot.blob).await?.ok_or_else(|| {
             Error::peer(
                 Code::InvalidStorageEndpointOrBlob,
                 "There is no such file: upload it before the notification",
             )
         })?;
-        let properties = reader.properties();
         Ok(Notification {
             device: device.clone(),
             generation: proof.generation(),
-            host: slot.host,
+            location: slot.location,
             blob: slot.blob,
-            bytes: properties.bytes,
-            last_modified: properties.last_modified,
+            bytes: found.bytes,
+            last_modified: found.last_modified,
             delivery_count: 0,
         })
     }
@@ -361,18 +410,22 @@ impl std::fmt::Debug for Files {
     }
 }
 
-impl From<BlobError> for Error {
-    fn from(error: BlobError) -> Self {
-        match error {
-            BlobError::Full(_) => Self::environment(Code::ServiceUnavailable, error.to_string()),
-            BlobError::Failed(_) | BlobError::Damaged(_) => {
-                Self::environment(Code::ServerError, error.to_string())
-            }
-            BlobError::Condition { .. } | BlobError::UnknownBlock | BlobError::TooMuch => {
-                Self::bug(error.to_string())
-            }
-        }
+/// The store that the hub serves.
+fn served(open: &Open) -> Result<Arc<dyn BlobStore>, Error> {
+    match &open.files.place {
+        Place::Served(store) => Ok(Arc::clone(store)),
+        Place::External(_) => Err(Error::peer(
+            Code::GenericNotFound,
+            "The files of this hub lie in a store of their own: ask it for them",
+        )),
     }
+}
+
+/// What is told when the quota is used up.
+fn full_text(max: u64) -> String {
+    format!(
+        "The files of the hub fill their quota of {max} bytes: delete files, or raise limits.blob_hub_bytes_max"
+    )
 }
 
 /// A device without slots needs no document.

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
+use aws_lc_rs::{constant_time, digest};
+
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::secret::SymmetricKey;
+use crate::trust::hex;
+
+use super::sealed_keys::SealedKeys;
 
 /// Hex digest of a certificate: SHA-1 (40 digits) or SHA-256 (64), the case kept as given.
 #[derive(Clone)]
@@ -26,6 +31,17 @@ impl Thumbprint {
     /// The digits as given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is that of a certificate, given in DER; in constant time.
+    pub fn is_of(&self, der: &[u8]) -> bool {
+        let algorithm = match self.0.len() {
+            40 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            _ => &digest::SHA256,
+        };
+        let found = hex(digest::digest(algorithm, der).as_ref());
+        let registered = self.0.to_ascii_uppercase();
+        constant_time::verify_slices_are_equal(found.as_bytes(), registered.as_bytes()).is_ok()
     }
 }
 
@@ -54,6 +70,8 @@ pub enum Authentication {
         /// Tried second.
         secondary: SymmetricKey,
     },
+    /// The same, still sealed: of an identity that was read for something else than its keys. It accepts nothing.
+    SealedSas(SealedKeys),
     /// A certificate known by its thumbprint. With neither, nothing is accepted.
     SelfSigned {
         /// Either may log in.
@@ -79,11 +97,16 @@ impl Authentication {
     /// The type's name on the wire.
     pub const fn type_name(&self) -> &'static str {
         match self {
-            Self::Sas { .. } => "sas",
+            Self::Sas { .. } | Self::SealedSas(_) => "sas",
             Self::SelfSigned { .. } => "selfSigned",
             Self::CertificateAuthority => "certificateAuthority",
             Self::None => "none",
         }
+    }
+
+    /// Whether it holds keys: secrets that the registry gives out.
+    pub const fn has_keys(&self) -> bool {
+        matches!(self, Self::Sas { .. } | Self::SealedSas(_))
     }
 
     /// Whether both accept exactly the same credentials.

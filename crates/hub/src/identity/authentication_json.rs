@@ -47,7 +47,7 @@ impl<'a> AuthenticationJson<'a> {
                 json.x509_thumbprint.primary_thumbprint = primary.as_ref().map(Thumbprint::as_str);
                 json.x509_thumbprint.secondary_thumbprint = secondary.as_ref().map(Thumbprint::as_str);
             }
-            Authentication::CertificateAuthority | Authentication::None => {}
+            Authentication::SealedSas(_) | Authentication::CertificateAuthority | Authentication::None => {}
         }
         json
     }

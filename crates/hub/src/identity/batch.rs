@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use crate::access::Caller;
 use crate::bus::{Address, Bus, Mail};
+use crate::clock::Clock;
 use crate::error::Error;
+use crate::secret::Vault;
 use crate::store::{ApplyError, Expect, Key, Store, StoreError, Version, Write};
 use crate::tenancy::HubName;
 
+use super::audited;
 use super::change::{Change, Companion};
 use super::device::{Device, Status};
 use super::module::Module;
 use super::{IdentityId, IdentityRef, Registry, registry, statistics, stored, stored_module};
 
 /// Changes in the order in which companions hear of them, and all writes that go with them.
-#[derive(Default)]
 pub(super) struct Batch {
+    vault: Arc<Vault>,
     steps: Vec<Step>,
     writes: Vec<Write>,
     /// Identities whose connections may have lost their ground.
@@ -33,6 +37,15 @@ enum Identity {
 }
 
 impl Batch {
+    fn new(vault: Arc<Vault>) -> Self {
+        Self {
+            vault,
+            steps: Vec::new(),
+            writes: Vec::new(),
+            rechecks: Vec::new(),
+        }
+    }
+
     /// Adds the change of a device: the write under compare-and-set, the counters, the mail.
     pub(super) fn change_device(
         &mut self,
@@ -44,8 +57,10 @@ impl Batch {
         let Some(id) = before.as_ref().or(after.as_ref()).map(|device| &device.id) else {
             return Ok(());
         };
-        let body = after.as_ref().map(stored::encode).transpose()?;
-        self.writes.push(write(registry::key(hub, id), version, body));
+        let key = registry::key(hub, id);
+        let encode = |device| stored::encode(device, &self.vault, &key);
+        let body = after.as_ref().map(encode).transpose()?;
+        self.writes.push(write(key, version, body));
         let status = |device: &Option<Device>| device.as_ref().map(|device| device.status);
         let moves = statistics::moves(hub, status(&before), status(&after));
         self.writes.extend(moves);
@@ -67,8 +82,9 @@ impl Batch {
         let Some(module) = before.as_ref().or(after.as_ref()) else {
             return Ok(());
         };
-        let body = after.as_ref().map(stored_module::encode).transpose()?;
         let key = registry::module_key(hub, &module.device, &module.id);
+        let encode = |module| stored_module::encode(module, &self.vault, &key);
+        let body = after.as_ref().map(encode).transpose()?;
         self.writes.push(write(key, version, body));
         self.add(before.map(Identity::Module), after.map(Identity::Module));
         Ok(())
@@ -159,17 +175,26 @@ struct Applying {
     hub: HubName,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    caller: Caller,
     companions: Vec<Arc<dyn Companion>>,
 }
 
 impl Registry {
-    /// Applies a judged change and tells everybody; `false` when something it was judged by has changed meanwhile. It goes on to its
+    /// A batch with nothing in it.
+    pub(super) fn batch(&self) -> Batch {
+        Batch::new(Arc::clone(&self.vault))
+    }
+
+    /// Applies a judged change of `caller`, with its entries of the audit trail, and tells everybody; `false` when something it was judged by has changed meanwhile. It goes on to its
     /// end whether or not the caller waits for it: connections that lost their ground must hear of it although a client hung up.
-    pub(super) async fn apply(&self, hub: &HubName, batch: Batch) -> Result<bool, Error> {
+    pub(super) async fn apply(&self, hub: &HubName, caller: &Caller, batch: Batch) -> Result<bool, Error> {
         let applying = Applying {
             hub: hub.clone(),
             store: Arc::clone(&self.store),
             bus: Arc::clone(&self.bus),
+            clock: Arc::clone(&self.clock),
+            caller: caller.clone(),
             companions: self.companions.clone(),
         };
         let applied = tokio::spawn(async move { applying.run(batch).await }).await;
@@ -189,6 +214,10 @@ impl Applying {
             for companion in &self.companions {
                 writes.extend(companion.writes(&self.hub, change).await?);
             }
+        }
+        let now = self.clock.now();
+        for &change in &changes {
+            writes.push(audited::entry(&self.caller, change).write(&self.hub, now)?);
         }
         match self.store.apply(writes).await {
             Ok(_) => {}

@@ -13,7 +13,8 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::access::proof::{Authorized, ModuleCaller, right};
+use crate::access::operation;
+use crate::access::proof::{Authorized, ModuleCaller};
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 use crate::twins::{TwinImport, Twins};
@@ -104,7 +105,7 @@ impl Registry {
     /// Applies every entry that can be applied.
     pub async fn bulk(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         request: BulkRequest,
         twins: &Twins,
     ) -> BulkResult {
@@ -133,7 +134,7 @@ impl Registry {
 
     async fn bulk_entry(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         mut entry: Entry,
         twins: &Twins,
     ) -> Result<Outcome, Error> {
@@ -167,7 +168,7 @@ impl Registry {
 
     async fn bulk_write(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         identity: &IdentityId,
         entry: Entry,
         demand: &Demand,
@@ -176,7 +177,8 @@ impl Registry {
         match &identity.module {
             None => {
                 let draft = entry.into_body().into_draft(&self.limits)?;
-                self.write(proof.hub(), device, &draft, demand).await?;
+                self.write(proof.hub(), proof.caller(), device, &draft, demand)
+                    .await?;
             }
             Some(module) => {
                 let draft = entry.into_module_body().into_draft(module, &self.limits)?;
@@ -189,12 +191,15 @@ impl Registry {
 
     async fn bulk_remove(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::BulkDevices>,
         identity: &IdentityId,
         if_match: &IfMatch,
     ) -> Result<(), Error> {
         match &identity.module {
-            None => self.remove(proof.hub(), &identity.device, if_match).await,
+            None => {
+                self.remove(proof.hub(), proof.caller(), &identity.device, if_match)
+                    .await
+            }
             Some(module) => {
                 let caller = ModuleCaller::Service(proof.clone());
                 self.remove_module(&caller, &identity.device, module, if_match)

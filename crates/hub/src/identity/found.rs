@@ -5,7 +5,9 @@ use crate::error::Error;
 use crate::store::{Key, Store, Version};
 use crate::tenancy::HubName;
 
-use super::{Authentication, Device, Etag, GenerationId, IdentityId, Module, Status, registry};
+use super::{
+    Authentication, Device, Etag, GenerationId, IdentityId, Module, Status, registry, stored, stored_module,
+};
 
 /// A device or a module, by reference.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +65,7 @@ impl IdentityRef<'_> {
     }
 }
 
-/// A registered identity and the version of its document.
+/// A registered identity and the version of its document. Its keys are sealed: nothing that hangs on an identity asks for them.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The device: the identity itself, or the one that the module is part of.
@@ -98,22 +100,28 @@ impl Found {
 
 /// The identity of an id; `None` when it, or the device that it is part of, is not registered.
 pub async fn find(store: &dyn Store, hub: &HubName, id: &IdentityId) -> Result<Option<Found>, Error> {
-    let Some((device, version)) = registry::load(store, hub, &id.device).await? else {
+    let key = registry::key(hub, &id.device);
+    let Some(document) = store.get(&key).await? else {
         return Ok(None);
     };
+    let device = stored::decode(&id.device, &document.body)?;
     let Some(module) = &id.module else {
         return Ok(Some(Found {
-            key: registry::key(hub, &device.id),
+            key,
             device,
             module: None,
-            version,
+            version: document.version,
         }));
     };
-    let found = registry::load_module(store, hub, &id.device, module).await?;
-    Ok(found.map(|(module, version)| Found {
-        key: registry::module_key(hub, &module.device, &module.id),
+    let key = registry::module_key(hub, &id.device, module);
+    let Some(document) = store.get(&key).await? else {
+        return Ok(None);
+    };
+    let module = stored_module::decode(&id.device, module, &document.body)?;
+    Ok(Some(Found {
+        key,
         device,
         module: Some(module),
-        version,
+        version: document.version,
     }))
 }

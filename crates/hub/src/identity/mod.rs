@@ -3,6 +3,7 @@
 //! [`Registry`] keeps them; [`crate::access`] decides by them who may do what. A device or module is one small document with
 //! compare-and-set; nothing that moves with connections or traffic is in it, so that traffic never conflicts with administration.
 
+mod audited;
 mod authentication;
 mod authentication_json;
 mod batch;
@@ -22,10 +23,12 @@ mod module_registry;
 mod parents;
 mod placement;
 mod registry;
+mod sealed_keys;
 mod statistics;
 mod stored;
 mod stored_module;
 mod system_modules;
+mod walk;
 
 pub use authentication::{Authentication, Thumbprint, Wanted};
 pub use bulk::BulkRequest;
@@ -43,4 +46,7 @@ pub use module_json::ModuleJson;
 pub use placement::{EdgeScope, Placement};
 pub use registry::Registry;
 pub(crate) use registry::{load, load_module};
+pub use sealed_keys::SealedKeys;
 pub use statistics::Statistics;
+pub(crate) use stored::reseal as reseal_device;
+pub(crate) use stored_module::reseal as reseal_module;

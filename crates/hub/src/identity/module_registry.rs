@@ -4,14 +4,15 @@
 //! compare-and-set: so they stand in one order with each other and with the device's deletion, and the limit is exact.
 //! Refused: a list of modules inside the device, because then every change of a module would be one of the device.
 
-use crate::access::proof::{ModuleCaller, right};
+use crate::access::operation::{self, Operation};
+use crate::access::proof::ModuleCaller;
+use crate::audit::{Act, Entry, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
 use crate::store::{Collection, Document, Expect, Range, Version, Write};
 use crate::tenancy::HubName;
 
-use super::batch::Batch;
 use super::module::{EDGE_RUNTIME, Module, ModuleDraft};
 use super::registry::{Demand, key, load_module, not_found};
 use super::{DeviceId, Etag, IdentityId, IfMatch, ModuleId, Registry, Status, stored, stored_module};
@@ -27,7 +28,7 @@ impl Registry {
     /// `ArgumentInvalid` for an id that only the hub gives out, `SystemModuleModifyUnauthorizedAccess` for one it gave out.
     pub async fn put_module(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<operation::WriteDevices>,
         device: &DeviceId,
         id: &ModuleId,
         draft: &ModuleDraft,
@@ -47,7 +48,7 @@ impl Registry {
     /// is demanded.
     pub async fn delete_module(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<operation::DeleteDevices>,
         device: &DeviceId,
         id: &ModuleId,
         if_match: &IfMatch,
@@ -58,21 +59,27 @@ impl Registry {
         self.remove_module(caller, device, id, if_match).await
     }
 
-    /// A module.
+    /// A module, whose keys the caller will see: the audit trail tells of it.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`.
     pub async fn get_module(
         &self,
-        caller: &ModuleCaller<right::RegistryRead>,
+        caller: &ModuleCaller<operation::ReadDevices>,
         device: &DeviceId,
         id: &ModuleId,
     ) -> Result<Module, Error> {
         self.parent(caller, device).await?;
-        let found = load_module(&*self.store, caller.hub(), device, id).await?;
-        found
+        let found = load_module(&*self.store, &self.vault, caller.hub(), device, id).await?;
+        let module = found
             .map(|(module, _)| module)
-            .ok_or_else(|| module_not_found(device, id))
+            .ok_or_else(|| module_not_found(device, id))?;
+        if module.authentication.has_keys() {
+            let subject = Subject::identity(&module.identity());
+            let entry = Entry::new(caller.caller(), Act::ModuleKeysRead, subject);
+            self.note(caller.hub(), entry).await?;
+        }
+        Ok(module)
     }
 
     /// All modules of a device by id, those of the edge runtime included.
@@ -81,17 +88,26 @@ impl Registry {
     /// `DeviceNotFound`.
     pub async fn list_modules(
         &self,
-        caller: &ModuleCaller<right::RegistryRead>,
+        caller: &ModuleCaller<operation::ReadDevices>,
         device: &DeviceId,
     ) -> Result<Vec<Module>, Error> {
         self.parent(caller, device).await?;
         let modules = self.modules_of(caller.hub(), device).await?;
-        Ok(modules.into_iter().map(|(module, _)| module).collect())
+        let modules: Vec<Module> = modules.into_iter().map(|(module, _)| module).collect();
+        let with_keys = modules.iter().filter(|module| module.authentication.has_keys());
+        let count = with_keys.count();
+        if count > 0 {
+            let subject = Subject::new("modules", device.as_str());
+            let entry = Entry::new(caller.caller(), Act::ModulesKeysRead, subject);
+            self.note(caller.hub(), entry.saying(format!("{count} modules")))
+                .await?;
+        }
+        Ok(modules)
     }
 
-    pub(super) async fn write_module(
+    pub(super) async fn write_module<O: Operation>(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<O>,
         device: &DeviceId,
         id: &ModuleId,
         draft: &ModuleDraft,
@@ -100,9 +116,9 @@ impl Registry {
         let hub = caller.hub();
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let parent = self.parent(caller, device).await?;
-            let found = load_module(&*self.store, hub, device, id).await?;
+            let found = load_module(&*self.store, &self.vault, hub, device, id).await?;
             check_system(caller, id, found.is_some(), demand)?;
-            let mut batch = Batch::default();
+            let mut batch = self.batch();
             let module = match (&found, demand) {
                 (Some(_), Demand::Create) => return Err(module_exists(device, id)),
                 (None, Demand::Update(_)) => return Err(module_not_found(device, id)),
@@ -117,16 +133,16 @@ impl Registry {
                 }
             };
             batch.change_module(hub, found, Some(module.clone()))?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller.caller(), batch).await? {
                 return Ok(module);
             }
         }
         Err(self.contended())
     }
 
-    pub(super) async fn remove_module(
+    pub(super) async fn remove_module<O: Operation>(
         &self,
-        caller: &ModuleCaller<right::RegistryWrite>,
+        caller: &ModuleCaller<O>,
         device: &DeviceId,
         id: &ModuleId,
         if_match: &IfMatch,
@@ -134,16 +150,16 @@ impl Registry {
         let hub = caller.hub();
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
             let parent = self.parent(caller, device).await?;
-            let found = load_module(&*self.store, hub, device, id).await?;
+            let found = load_module(&*self.store, &self.vault, hub, device, id).await?;
             let found = found.ok_or_else(|| module_not_found(device, id))?;
             if id.is_system() {
                 return Err(system_module(id));
             }
             if_match.check(found.0.etag)?;
-            let mut batch = Batch::default();
+            let mut batch = self.batch();
             batch.extend([written_again(parent)]);
             batch.change_module(hub, Some(found), None)?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller.caller(), batch).await? {
                 return Ok(());
             }
         }
@@ -169,7 +185,7 @@ impl Registry {
             };
             let page = self.store.scan(&range).await?;
             for document in &page {
-                modules.push((read(device, &prefix, document)?, document.version));
+                modules.push((self.read(device, &prefix, document)?, document.version));
             }
             match page.last() {
                 Some(last) if page.len() >= PAGE => after = Some(last.key.id.to_string()),
@@ -221,11 +237,7 @@ impl Registry {
     }
 
     /// The device whose modules are asked for. An edge device that asks must still be what it proved to be.
-    async fn parent<R: right::Right>(
-        &self,
-        caller: &ModuleCaller<R>,
-        id: &DeviceId,
-    ) -> Result<Document, Error> {
+    async fn parent<O: Operation>(&self, caller: &ModuleCaller<O>, id: &DeviceId) -> Result<Document, Error> {
         let document = self.store.get(&key(caller.hub(), id)).await?;
         let document = document.ok_or_else(|| not_found(id))?;
         let device = stored::decode(id, &document.body)?;
@@ -236,6 +248,13 @@ impl Registry {
             }
         }
         Ok(document)
+    }
+
+    fn read(&self, device: &DeviceId, prefix: &str, document: &Document) -> Result<Module, Error> {
+        let id = document.key.id.strip_prefix(prefix).unwrap_or_default();
+        let id = ModuleId::parse(id)
+            .map_err(|error| Error::bug(format!("a module is stored under a bad id: {error}")))?;
+        Ok(stored_module::decode_open(device, &id, document, &self.vault)?)
     }
 }
 
@@ -257,8 +276,8 @@ fn held(device: Document) -> Write {
 }
 
 /// Ids that begin with `$` are given out by the hub alone, and what stands under them is the edge device's to write.
-fn check_system<R: right::Right>(
-    caller: &ModuleCaller<R>,
+fn check_system<O: Operation>(
+    caller: &ModuleCaller<O>,
     id: &ModuleId,
     exists: bool,
     demand: &Demand,
@@ -276,13 +295,6 @@ fn check_system<R: right::Right>(
         (true, _) if is_edge => Ok(()),
         (true, _) => Err(system_module(id)),
     }
-}
-
-fn read(device: &DeviceId, prefix: &str, document: &Document) -> Result<Module, Error> {
-    let id = document.key.id.strip_prefix(prefix).unwrap_or_default();
-    let id = ModuleId::parse(id)
-        .map_err(|error| Error::bug(format!("a module is stored under a bad id: {error}")))?;
-    Ok(stored_module::decode(device, &id, &document.body)?)
 }
 
 fn identity(device: &DeviceId, id: &ModuleId) -> IdentityId {

@@ -39,7 +39,9 @@ impl Registry {
 
     async fn edge_device(&self, hub: &HubName, scope: &EdgeScope) -> Result<(Device, Version), Error> {
         let id = scope.device().ok_or_else(unknown_scope)?;
-        let found = load(&*self.store, hub, &id).await?.ok_or_else(unknown_scope)?;
+        let found = load(&*self.store, &self.vault, hub, &id)
+            .await?
+            .ok_or_else(unknown_scope)?;
         match &found.0.placement {
             Placement::Edge { scope: own, .. } if own == scope => Ok(found),
             _ => Err(unknown_scope()),

@@ -7,12 +7,15 @@
 
 use std::sync::Arc;
 
-use crate::access::proof::{Authorized, right};
+use crate::access::proof::Authorized;
+use crate::access::{Caller, operation};
+use crate::audit::{self, Act, Entry, Subject};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits, UNLIMITED};
+use crate::secret::Vault;
 use crate::store::{Collection, Key, Range, Store, Version};
 use crate::tenancy::HubName;
 
@@ -28,6 +31,7 @@ use super::{Authentication, DeviceId, Etag, IfMatch, Module, ModuleId, stored, s
 pub struct Registry {
     pub(super) limits: Arc<Limits>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
@@ -50,6 +54,7 @@ impl Registry {
     /// A registry over the seams.
     pub fn new(
         store: Arc<dyn Store>,
+        vault: Arc<Vault>,
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
@@ -58,6 +63,7 @@ impl Registry {
         Self {
             limits,
             store,
+            vault,
             bus,
             clock,
             entropy,
@@ -78,7 +84,7 @@ impl Registry {
     /// `DeviceAlreadyExists`, `DeviceNotFound`, `PreconditionFailed`, `InvalidDeviceScope`, `ArgumentInvalid`.
     pub async fn put(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteDevices>,
         id: &DeviceId,
         draft: &Draft,
         if_match: IfMatch,
@@ -87,7 +93,7 @@ impl Registry {
             IfMatch::Absent => Demand::Create,
             demanded => Demand::Update(demanded),
         };
-        self.write(proof.hub(), id, draft, &demand).await
+        self.write(proof.hub(), proof.caller(), id, draft, &demand).await
     }
 
     /// Deletes a device.
@@ -96,29 +102,38 @@ impl Registry {
     /// `PreconditionFailed` also when no etag is demanded: a client must say which device it means, or `*`.
     pub async fn delete(
         &self,
-        proof: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::DeleteDevices>,
         id: &DeviceId,
         if_match: &IfMatch,
     ) -> Result<(), Error> {
         if *if_match == IfMatch::Absent {
             return Err(Error::peer(Code::PreconditionFailed, "Etag missing"));
         }
-        self.remove(proof.hub(), id, if_match).await
+        self.remove(proof.hub(), proof.caller(), id, if_match).await
     }
 
-    /// A device.
+    /// A device, whose keys the caller will see: the audit trail tells of it.
     ///
     /// # Errors
     /// `DeviceNotFound`.
-    pub async fn get(&self, proof: &Authorized<right::RegistryRead>, id: &DeviceId) -> Result<Device, Error> {
-        let found = load(&*self.store, proof.hub(), id).await?;
-        found.map(|(device, _)| device).ok_or_else(|| not_found(id))
+    pub async fn get(
+        &self,
+        proof: &Authorized<operation::ReadDevices>,
+        id: &DeviceId,
+    ) -> Result<Device, Error> {
+        let found = load(&*self.store, &self.vault, proof.hub(), id).await?;
+        let device = found.map(|(device, _)| device).ok_or_else(|| not_found(id))?;
+        if device.authentication.has_keys() {
+            let entry = Entry::new(proof.caller(), Act::DeviceKeysRead, Subject::device(id));
+            self.note(proof.hub(), entry).await?;
+        }
+        Ok(device)
     }
 
     /// An identity of either kind, with its document's version; `None` when it is not registered.
     pub async fn find(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         id: &super::IdentityId,
     ) -> Result<Option<super::Found>, Error> {
         super::found::find(&*self.store, proof.hub(), id).await
@@ -127,7 +142,7 @@ impl Registry {
     /// How many modules a device has.
     pub async fn module_count(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         device: &DeviceId,
     ) -> Result<usize, Error> {
         let range = Range {
@@ -141,10 +156,10 @@ impl Registry {
         Ok(self.store.scan(&range).await?.len())
     }
 
-    /// The first devices by id; a `top` outside 1 to the limit means the limit.
+    /// The first devices by id, whose keys the caller will see; a `top` outside 1 to the limit means the limit.
     pub async fn list(
         &self,
-        proof: &Authorized<right::RegistryRead>,
+        proof: &Authorized<operation::ReadDevices>,
         top: Option<u64>,
     ) -> Result<Vec<Device>, Error> {
         let max = self.limits.get(Limit::ListDevicesMax);
@@ -160,25 +175,37 @@ impl Registry {
         let read = |document: &crate::store::Document| {
             let id = DeviceId::parse(&document.key.id)
                 .map_err(|error| Error::bug(format!("a device is stored under a bad id: {error}")))?;
-            stored::decode(&id, &document.body).map_err(Error::from)
+            stored::decode_open(&id, document, &self.vault).map_err(Error::from)
         };
-        documents.iter().map(read).collect()
+        let devices: Vec<Device> = documents.iter().map(read).collect::<Result<_, Error>>()?;
+        let mut with_keys = devices.iter().filter(|device| device.authentication.has_keys());
+        if let Some(first) = with_keys.next() {
+            let entry = Entry::new(proof.caller(), Act::DevicesKeysRead, Subject::hub(proof.hub()));
+            let last = with_keys.clone().next_back().unwrap_or(first);
+            let words = format!("{} devices, {} to {}", with_keys.count() + 1, first.id, last.id);
+            self.note(proof.hub(), entry.saying(words)).await?;
+        }
+        Ok(devices)
     }
 
     /// How many devices there are.
-    pub async fn statistics(&self, proof: &Authorized<right::RegistryRead>) -> Result<Statistics, Error> {
+    pub async fn statistics(
+        &self,
+        proof: &Authorized<operation::ReadStatistics>,
+    ) -> Result<Statistics, Error> {
         Ok(statistics::read(&*self.store, proof.hub()).await?)
     }
 
     pub(super) async fn write(
         &self,
         hub: &HubName,
+        caller: &Caller,
         id: &DeviceId,
         draft: &Draft,
         demand: &Demand,
     ) -> Result<Device, Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
-            let found = load(&*self.store, hub, id).await?;
+            let found = load(&*self.store, &self.vault, hub, id).await?;
             let device = match (&found, demand) {
                 (Some(_), Demand::Create) => {
                     return Err(Error::peer(
@@ -194,7 +221,7 @@ impl Registry {
                 }
             };
             let batch = self.written(hub, found, &device).await?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller, batch).await? {
                 return Ok(device);
             }
         }
@@ -202,16 +229,24 @@ impl Registry {
     }
 
     /// Deletes a device and its modules, which companions hear of first.
-    pub(super) async fn remove(&self, hub: &HubName, id: &DeviceId, if_match: &IfMatch) -> Result<(), Error> {
+    pub(super) async fn remove(
+        &self,
+        hub: &HubName,
+        caller: &Caller,
+        id: &DeviceId,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
         for _ in 0..self.limits.get(Limit::WriteAttemptsMax) {
-            let before = load(&*self.store, hub, id).await?.ok_or_else(|| not_found(id))?;
+            let before = load(&*self.store, &self.vault, hub, id)
+                .await?
+                .ok_or_else(|| not_found(id))?;
             if_match.check(before.0.etag)?;
-            let mut batch = Batch::default();
+            let mut batch = self.batch();
             for module in self.modules_of(hub, id).await? {
                 batch.change_module(hub, Some(module), None)?;
             }
             batch.change_device(hub, Some(before), None)?;
-            if self.apply(hub, batch).await? {
+            if self.apply(hub, caller, batch).await? {
                 return Ok(());
             }
         }
@@ -278,7 +313,7 @@ impl Registry {
         found: Option<(Device, Version)>,
         device: &Device,
     ) -> Result<Batch, Error> {
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         let before = found.as_ref().map(|(before, _)| before);
         // A device that stays where it is can be written, and so disabled, also when its parent is gone.
         if before.map(|before| &before.placement) != Some(&device.placement) {
@@ -301,6 +336,11 @@ impl Registry {
         Ok(batch)
     }
 
+    /// Adds an entry to the audit trail that goes with no change.
+    pub(super) async fn note(&self, hub: &HubName, entry: Entry<'_>) -> Result<(), Error> {
+        audit::note(&*self.store, &*self.clock, hub, entry).await
+    }
+
     pub(super) fn contended(&self) -> Error {
         self.limits.hit(Limit::WriteAttemptsMax);
         Error::environment(
@@ -310,21 +350,24 @@ impl Registry {
     }
 }
 
-/// A device and the version of its document.
+/// A device with its keys, and the version of its document.
 pub(crate) async fn load(
     store: &dyn Store,
+    vault: &Vault,
     hub: &HubName,
     id: &DeviceId,
 ) -> Result<Option<(Device, Version)>, Error> {
     let Some(document) = store.get(&key(hub, id)).await? else {
         return Ok(None);
     };
-    Ok(Some((stored::decode(id, &document.body)?, document.version)))
+    let device = stored::decode_open(id, &document, vault)?;
+    Ok(Some((device, document.version)))
 }
 
-/// The module of an id and the version of its document.
+/// The module of an id with its keys, and the version of its document.
 pub(crate) async fn load_module(
     store: &dyn Store,
+    vault: &Vault,
     hub: &HubName,
     device: &DeviceId,
     id: &ModuleId,
@@ -332,7 +375,7 @@ pub(crate) async fn load_module(
     let Some(document) = store.get(&module_key(hub, device, id)).await? else {
         return Ok(None);
     };
-    let module = stored_module::decode(device, id, &document.body)?;
+    let module = stored_module::decode_open(device, id, &document, vault)?;
     Ok(Some((module, document.version)))
 }
 

@@ -57,7 +57,11 @@ limits! {
     ConnectionsMax "connections_max" Count 200_000, None,
         "Open connections of the server.";
     FailedAuthenticationsPerMinuteMax "failed_authentications_per_minute_max" Count 300, None,
-        "Failed logins from one address in a minute before its further ones are refused unread.";
+        "Failed logins from one address in a minute before single ones leave no records and claims that failed there are refused sooner.";
+    FailedLoginsPerMinuteMax "failed_logins_per_minute_max" Count 30, None,
+        "Failed logins of one claimed identity or policy from one address in a minute before its further ones are refused unread.";
+    FailedLoginsTrackedMax "failed_logins_tracked_max" Count 65_536, None,
+        "Claims whose failed logins are remembered; read at the start.";
     ConnectionOutboundBytesMax "connection_outbound_bytes_max" Bytes 1_048_576, None,
         "Bytes that wait for one peer to read them before it is closed.";
     IdleSecsMax "idle_secs_max" Seconds 240, None,
@@ -185,6 +189,8 @@ limits! {
         "Bytes of one block of a file that is uploaded in blocks.";
     BlobBytesMax "blob_bytes_max" Bytes 10_737_418_240, None,
         "Bytes of a file that is uploaded in blocks, and of all its blocks that wait.";
+    BlobHubBytesMax "blob_hub_bytes_max" Bytes 107_374_182_400, None,
+        "Bytes of all files of a hub that it keeps itself, of their blocks that wait, and of what is under way.";
     BlobBlocksMax "blob_blocks_max" Count 50_000, None,
         "Blocks of one file.";
     BlobBlockListBytesMax "blob_block_list_bytes_max" Bytes 8_388_608, None,
@@ -199,10 +205,69 @@ limits! {
         "Seconds after its expiry for which a token is still taken in a new check.";
     SasExpiryGraceSecs "sas_expiry_grace_secs" Seconds 600, None,
         "Seconds after the expiry of its token at which an open connection is ended.";
+    BearerTokenBytesMax "bearer_token_bytes_max" Bytes 16_384, None,
+        "Bytes of a bearer token.";
+    VerifiedTokensMax "verified_tokens_max" Count 4_096, None,
+        "Bearer tokens of a hub whose signatures are remembered.";
+    IssuersMax "issuers_max" Count 16, None,
+        "Issuers of bearer tokens that a hub trusts.";
+    IssuerDocumentBytesMax "issuer_document_bytes_max" Bytes 262_144, None,
+        "Bytes of a document that an issuer of bearer tokens publishes.";
+    IssuerKeysPauseSecs "issuer_keys_pause_secs" Seconds 10, None,
+        "Seconds after the keys of an issuer were asked for until they are asked for again, whatever keys tokens name.";
+    IssuerKeysFreshSecs "issuer_keys_fresh_secs" Seconds 3_600, None,
+        "Seconds after which the keys of an issuer are read again when a token comes.";
+    IssuerKeysSecsMax "issuer_keys_secs_max" Seconds 86_400, None,
+        "Seconds for which the keys of an issuer count that cannot be read again.";
+    RolesMax "roles_max" Count 256, None,
+        "Roles of a hub, the built-in ones not counted.";
+    AssignmentsMax "assignments_max" Count 4_096, None,
+        "Role assignments of a hub.";
     PoliciesMax "policies_max" Count 16, None,
         "Shared access policies of a hub.";
     ServicePoliciesMax "service_policies_max" Count 10, None,
         "Shared access policies of a hub that hold the right `ServiceConnect`.";
+    AuthoritiesMax "authorities_max" Count 25, None,
+        "CA certificates of a hub.";
+    CertificateBytesMax "certificate_bytes_max" Bytes 16_384, None,
+        "Bytes of one certificate that is uploaded.";
+
+    // The hub as a resource.
+    HubTagsMax "hub_tags_max" Count 50, None,
+        "Tags of a hub.";
+    HubDescriptionBytesMax "hub_description_bytes_max" Bytes 65_536, None,
+        "Bytes of the tags of a hub and of the comment on it.";
+    // Network.
+    NetworkRulesMax "network_rules_max" Count 100, None,
+        "Network rules of a hub.";
+
+    // Revocation.
+    RevocationBlocksMax "revocation_blocks_max" Count 100_000, None,
+        "Entries of the block list of a hub.";
+    RevocationListsMax "revocation_lists_max" Count 64, None,
+        "Revocation lists of a hub.";
+    RevocationListBytesMax "revocation_list_bytes_max" Bytes 67_108_864, None,
+        "Bytes of one revocation list.";
+    RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
+        "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
+
+    // Audit trail.
+    AuditEntriesMax "audit_entries_max" Count 1_000_000, None,
+        "Entries of the audit trail of a hub; the oldest ones go, a thousand at a time.";
+    AuditAgeSecsMax "audit_age_secs_max" Seconds 34_560_000, None,
+        "Seconds for which entries of the audit trail are kept; those over age go once a day.";
+
+    // Advice.
+    AdviseKeyAgeSecs "advise_key_age_secs" Seconds 7_776_000, None,
+        "Seconds after which a key that was not changed is advised about.";
+    AdviseIdleSecs "advise_idle_secs" Seconds 7_776_000, None,
+        "Seconds after which a device that was not heard of, or a policy that was not used, is advised about.";
+    AdviseExpirySecs "advise_expiry_secs" Seconds 2_592_000, None,
+        "Seconds before its expiry from which a certificate is advised about.";
+    AdviseTokenLifeSecs "advise_token_life_secs" Seconds 2_592_000, None,
+        "Seconds for which a token may be good at a login without being advised about.";
+    AdviseKeysMax "advise_keys_max" Count 4_000_000, None,
+        "Keys that are compared with each other by one survey; each takes 8 bytes while it runs.";
 
     // Records.
     RecordsKeptMax "records_kept_max" Count 4_096, None,

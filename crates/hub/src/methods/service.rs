@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, operation};
 use crate::bus::{Address, Bus, Mail};
 use crate::error::{Code, Error};
 use crate::identity::{IdentityId, find};
@@ -45,7 +45,7 @@ impl Methods {
     /// `ConnectionForcefullyClosedOnNewConnection`, `GatewayTimeout`, `DeviceMaximumInflightMethodExceeded`, `GenericBadGateway`.
     pub async fn invoke(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::InvokeMethods>,
         identity: &IdentityId,
         call: MethodCall,
     ) -> Result<MethodAnswer, Error> {

@@ -4,7 +4,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::access::{Authorized, right};
+use crate::access::{Authorized, Caller, operation};
+use crate::audit::{Act, Entry, Subject};
+use crate::clock::Clock;
+use crate::error::Error;
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, StoreError, Write};
 use crate::tenancy::HubName;
 
@@ -92,11 +95,15 @@ pub enum GroupError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The change could not be told of in the audit trail.
+    #[error(transparent)]
+    Audit(#[from] Error),
 }
 
 /// The consumer groups of one hub.
 pub struct ConsumerGroups {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     hub: HubName,
     groups_max: usize,
     changes: tokio::sync::Mutex<()>,
@@ -104,9 +111,10 @@ pub struct ConsumerGroups {
 
 impl ConsumerGroups {
     /// Groups of `hub`, at most `groups_max` with `$Default`.
-    pub fn new(store: Arc<dyn Store>, hub: HubName, groups_max: usize) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, hub: HubName, groups_max: usize) -> Self {
         Self {
             store,
+            clock,
             hub,
             groups_max,
             changes: tokio::sync::Mutex::new(()),
@@ -140,7 +148,7 @@ impl ConsumerGroups {
     /// Creates a group; one that exists is left as it is. Says whether it is new.
     pub async fn create(
         &self,
-        _right: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteConsumerGroups>,
         group: &GroupName,
     ) -> Result<bool, GroupError> {
         // Creations go one by one, so that the limit holds; they are rare.
@@ -157,7 +165,8 @@ impl ConsumerGroups {
             body,
             expect: Expect::Absent,
         };
-        match self.store.apply(vec![put]).await {
+        let entry = self.entry(proof.caller(), Act::ConsumerGroupCreate, group)?;
+        match self.store.apply(vec![put, entry]).await {
             Ok(_) => Ok(true),
             Err(ApplyError::Conflict { .. }) => Ok(false),
             Err(ApplyError::Store(error)) => Err(error.into()),
@@ -167,7 +176,7 @@ impl ConsumerGroups {
     /// Deletes a group. Its readers go on until they detach.
     pub async fn delete(
         &self,
-        _right: &Authorized<right::RegistryWrite>,
+        proof: &Authorized<operation::WriteConsumerGroups>,
         group: &GroupName,
     ) -> Result<(), GroupError> {
         if group.is_default() {
@@ -177,11 +186,17 @@ impl ConsumerGroups {
             key: self.key(group),
             expect: Expect::Present,
         };
-        match self.store.apply(vec![delete]).await {
+        let entry = self.entry(proof.caller(), Act::ConsumerGroupDelete, group)?;
+        match self.store.apply(vec![delete, entry]).await {
             Ok(_) => Ok(()),
             Err(ApplyError::Conflict { .. }) => Err(GroupError::NotFound(group.clone())),
             Err(ApplyError::Store(error)) => Err(error.into()),
         }
+    }
+
+    fn entry(&self, caller: &Caller, act: Act, group: &GroupName) -> Result<Write, Error> {
+        let subject = Subject::new("consumer-group", group.as_str());
+        Entry::new(caller, act, subject).write(&self.hub, self.clock.now())
     }
 
     fn key(&self, group: &GroupName) -> Key {

@@ -6,5 +6,6 @@
 mod record;
 mod ring;
 
+pub(crate) use record::printable_within;
 pub use record::{Kind, Origin, Outcome, Record};
 pub use ring::{Filter, Records, Totals};

@@ -78,8 +78,13 @@ impl Origin {
 
 /// Text from a peer, fit for a log line: bounded and without control characters.
 pub(crate) fn printable(text: &str) -> String {
+    printable_within(text, SUPPLIED_CHARS_MAX)
+}
+
+/// The same, of at most so many characters.
+pub(crate) fn printable_within(text: &str, chars_max: usize) -> String {
     text.chars()
-        .take(SUPPLIED_CHARS_MAX)
+        .take(chars_max)
         .map(|character| {
             if character.is_control() {
                 char::REPLACEMENT_CHARACTER

@@ -1,5 +1,6 @@
 //! Staging and appending: limits are applied and records are encoded here, once, for every protocol.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::BoxFuture;
@@ -44,6 +45,7 @@ pub struct Sender {
     proof: Arc<Authenticated>,
     model_id: Option<Arc<str>>,
     partition: Partition,
+    auth_method: Cow<'static, str>,
 }
 
 impl Sender {
@@ -86,6 +88,7 @@ impl Telemetry {
     pub fn sender(&self, proof: Arc<Authenticated>, model_id: Option<Arc<str>>) -> Sender {
         let partition = partition_of(&proof.identity().device, self.log.partition_count());
         Sender {
+            auth_method: proof.auth_method_json(),
             proof,
             model_id,
             partition,
@@ -99,7 +102,7 @@ impl Telemetry {
         let stamp = Stamp {
             device: identity.device.as_str(),
             module: identity.module.as_ref().map(crate::identity::ModuleId::as_str),
-            auth_method: sender.proof.method().json(),
+            auth_method: &sender.auth_method,
             generation: sender.proof.generation(),
             model_id: sender.model_id.as_deref(),
             received: self.clock.now(),

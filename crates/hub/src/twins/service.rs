@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::access::{Authenticated, Authorized, right};
+use crate::access::{Authenticated, Authorized, operation};
 use crate::bus::{Address, Bus};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -81,7 +81,7 @@ impl Twins {
     /// `DeviceNotFound`, also for modules.
     pub async fn get(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReadTwins>,
         identity: &IdentityId,
     ) -> Result<TwinView, Error> {
         let address = address(right.hub(), identity);
@@ -96,7 +96,7 @@ impl Twins {
     /// `GenericRequestEntityTooLarge`.
     pub async fn patch(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::WriteTwins>,
         identity: &IdentityId,
         body: &[u8],
         if_match: Option<&str>,
@@ -113,7 +113,7 @@ impl Twins {
     /// Those of [`patch`](Self::patch).
     pub async fn replace(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::WriteTwins>,
         identity: &IdentityId,
         body: &[u8],
         if_match: Option<&str>,
@@ -130,7 +130,7 @@ impl Twins {
     /// `DeviceNotFound`, `PreconditionFailed`, `DeviceModelMaxPropertiesExceeded`.
     pub async fn import(
         &self,
-        right: &Authorized<right::RegistryWrite>,
+        right: &Authorized<operation::BulkDevices>,
         identity: &IdentityId,
         import: TwinImport,
         if_match: IfMatch,
@@ -146,7 +146,7 @@ impl Twins {
     /// `DeviceNotFound`, `GenericTooManyRequests`.
     pub async fn watch(
         &self,
-        right: &Authorized<right::ServiceConnect>,
+        right: &Authorized<operation::ReadTwins>,
         identity: &IdentityId,
     ) -> Result<TwinWatch, Error> {
         let address = address(right.hub(), identity);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hub::BoxFuture;
-use hub::access::{Authenticated, Authorized, Credential, Usage, right, sas};
+use hub::access::{Authenticated, Authorized, Credential, Operation, Usage, operation, sas};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{Clock, ManualClock, Timestamp};
 use hub::commands::{Ack, Command, CommandId, Commands, Delivery, Feedback, LockToken, Settlement};
@@ -209,7 +209,7 @@ pub(crate) struct Bench {
     registry_clock: Arc<ManualClock>,
 }
 
-pub(crate) fn service(world: &World) -> Authorized<right::ServiceConnect> {
+pub(crate) fn service<O: Operation>(world: &World) -> Authorized<O> {
     world.gate.authorize_operator()
 }
 
@@ -231,7 +231,15 @@ impl Bench {
         let limits = Arc::clone(&world.limits);
         let registry_clock = Arc::new(ManualClock::at(Timestamp::from_secs(NOW_SECS)));
         let (commands, feedback) = open(&store, &bus, &clock, &entropy, &limits);
-        let registry = registry(&store, &bus, &registry_clock, &entropy, &limits, &commands);
+        let registry = registry(
+            &world,
+            &store,
+            &bus,
+            &registry_clock,
+            &entropy,
+            &limits,
+            &commands,
+        );
         Self {
             world,
             store,
@@ -251,6 +259,7 @@ impl Bench {
         self.store.plan(&[]);
         let (commands, feedback) = open(&self.store, &self.bus, &self.clock, &self.entropy, &self.limits);
         self.registry = registry(
+            &self.world,
             &self.store,
             &self.bus,
             &self.registry_clock,
@@ -267,7 +276,7 @@ impl Bench {
         self.registry_clock.advance(Duration::from_secs(1));
         let draft = self.world.draft(&sas_body("enabled"), name);
         self.registry
-            .put(&self.world.write, &id(name), &draft, IfMatch::Absent)
+            .put(&self.world.operator(), &id(name), &draft, IfMatch::Absent)
             .await?;
         Ok(self.login(name).await)
     }
@@ -283,7 +292,7 @@ impl Bench {
 
     pub(crate) async fn delete(&self, name: &str) -> Result<(), Error> {
         self.registry
-            .delete(&self.world.write, &id(name), &IfMatch::Any)
+            .delete(&self.world.operator(), &id(name), &IfMatch::Any)
             .await
     }
 
@@ -294,7 +303,7 @@ impl Bench {
     }
 
     pub(crate) async fn purge(&self, name: &str) -> Result<u64, Error> {
-        let right = self.world.gate.authorize_operator::<right::CommandsPurge>();
+        let right = self.world.gate.authorize_operator::<operation::PurgeCommands>();
         self.commands.purge(&right, &device(name)).await
     }
 
@@ -394,6 +403,7 @@ fn open(
 }
 
 fn registry(
+    world: &World,
     store: &Arc<FaultyStore>,
     bus: &Arc<MailBus>,
     clock: &Arc<ManualClock>,
@@ -404,6 +414,7 @@ fn registry(
     let companion: Arc<dyn Companion> = commands.clone();
     Registry::new(
         store.clone(),
+        world.vault.clone(),
         bus.clone(),
         clock.clone(),
         entropy.clone(),

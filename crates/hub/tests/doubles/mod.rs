@@ -8,20 +8,24 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
-use hub::access::{Gate, HubProfile, Policies, Rules, right, sas};
+use hub::access::{Authorized, Gate, HubProfile, Operation, Policies, Rules, sas};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::{ManualClock, Timestamp};
-use hub::entropy::Entropy;
+use hub::entropy::{Entropy, SystemEntropy};
 use hub::events::Events;
+use hub::fetch::NoFetch;
 use hub::identity::{DeviceId, Draft, IdentityId, IfMatch, Registry};
 use hub::limits::{Fidelity, Limits};
-use hub::secret::SymmetricKey;
-use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write};
+use hub::secret::{SymmetricKey, Vault};
+use hub::store::{ApplyError, Document, Expect, Key, Range, Store, StoreError, Version, Write, chain};
 use hub::tenancy::{HostName, HubName};
+use hub::trust::Trust;
+use hub::trust::revocation::Ports;
 use hub::twins::Twins;
 
 pub(crate) mod events;
 pub(crate) mod modules;
+pub(crate) mod pki;
 
 type Race = Box<dyn FnOnce(&MemoryStore) + Send>;
 
@@ -61,8 +65,11 @@ impl MemoryStore {
             .version = version;
     }
 
+    /// Documents without those of the audit trail, which grows with every change.
     pub(crate) fn len(&self) -> usize {
-        self.contents.lock().unwrap().documents.len()
+        let contents = self.contents.lock().unwrap();
+        let is_kept = |key: &&Key| key.collection != hub::store::Collection::Audit;
+        contents.documents.keys().filter(is_kept).count()
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -74,6 +81,7 @@ impl MemoryStore {
         let race = self.races.lock().unwrap().pop_front();
         if let Some(race) = race {
             race(self);
+            self.check()?;
         }
         let mut contents = self.contents.lock().unwrap();
         for (index, write) in batch.iter().enumerate() {
@@ -110,6 +118,22 @@ impl MemoryStore {
                     contents.documents.remove(&key);
                 }
                 Write::Add { key, delta } => *contents.counters.entry(key).or_default() += delta,
+                Write::Append {
+                    collection,
+                    hub,
+                    body,
+                } => {
+                    let of_chain = |key: &Key| key.collection == collection && key.hub == hub;
+                    let last = contents.documents.iter().rfind(|(key, _)| of_chain(key));
+                    let last = last.map(|(key, document)| (&*key.id, &document.body[..]));
+                    let (key, body) = chain::follow(collection, &hub, last, &body).unwrap();
+                    let document = Document {
+                        key: key.clone(),
+                        version,
+                        body,
+                    };
+                    contents.documents.insert(key, document);
+                }
                 Write::Check { .. } => {}
             }
         }
@@ -228,17 +252,22 @@ impl Entropy for CountingEntropy {
     }
 }
 
+/// A vault with a master key of its own.
+pub(crate) fn vault() -> Arc<Vault> {
+    Arc::new(Vault::ephemeral(Arc::new(SystemEntropy)))
+}
+
 /// A hub with registry and gate over the stand-ins.
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) bus: Arc<RecordingBus>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) registry: Registry,
     pub(crate) twins: Twins,
+    pub(crate) trust: Trust,
     pub(crate) gate: Gate,
-    pub(crate) write: hub::access::Authorized<right::RegistryWrite>,
-    pub(crate) read: hub::access::Authorized<right::RegistryRead>,
 }
 
 pub(crate) const HOST: &str = "hub1.example.test";
@@ -264,11 +293,36 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(NOW_SECS)));
         let limits = Arc::new(Limits::new(Fidelity::Native));
         let entropy = Arc::new(CountingEntropy::default());
-        let writes = Policies::of_new_hub(&profile.name, &*entropy).unwrap();
+        let vault = vault();
+        let writes = Policies::of_new_hub(&profile.name, &vault, &*entropy).unwrap();
         store.apply(writes).await.unwrap();
-        let policies = Policies::open(profile.name.clone(), store.clone(), bus.clone(), limits.clone());
+        let policies = Policies::open(
+            profile.name.clone(),
+            store.clone(),
+            vault.clone(),
+            bus.clone(),
+            clock.clone(),
+            limits.clone(),
+        );
         let policies = Arc::new(policies.await.unwrap());
-        let gate = Gate::new(profile, policies, store.clone(), clock.clone(), limits.clone());
+        let ports = Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            fetch: Arc::new(NoFetch),
+            limits: limits.clone(),
+        };
+        let trust = Trust::open(&profile.name, ports).await.unwrap();
+        let gate = Gate::new(
+            profile,
+            policies,
+            trust.clone(),
+            store.clone(),
+            vault.clone(),
+            clock.clone(),
+            limits.clone(),
+        );
         let events = Events::new(Arc::new(events::TextEncoder), clock.clone(), entropy.clone());
         let twins = Twins::new(
             store.clone(),
@@ -277,20 +331,30 @@ impl World {
             limits.clone(),
             Arc::new(events),
         );
-        let registry = Registry::new(store.clone(), bus.clone(), clock.clone(), entropy, limits.clone());
-        let write = gate.authorize_operator();
-        let read = gate.authorize_operator();
+        let registry = Registry::new(
+            store.clone(),
+            vault.clone(),
+            bus.clone(),
+            clock.clone(),
+            entropy,
+            limits.clone(),
+        );
         Self {
             store,
+            vault,
             bus,
             clock,
             limits,
             registry,
             twins,
+            trust,
             gate,
-            write,
-            read,
         }
+    }
+
+    /// Leave for anything.
+    pub(crate) fn operator<O: Operation>(&self) -> Authorized<O> {
+        self.gate.authorize_operator()
     }
 
     pub(crate) fn draft(&self, json: &str, name: &str) -> Draft {
@@ -322,7 +386,7 @@ pub(crate) async fn put(world: &World, name: &str, body: &str, if_match: IfMatch
     let draft = world.draft(body, name);
     world
         .registry
-        .put(&world.write, &id(name), &draft, if_match)
+        .put(&world.operator(), &id(name), &draft, if_match)
         .await
         .unwrap();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hub::BoxFuture;
-use hub::access::{ModuleCaller, right};
+use hub::access::{ModuleCaller, Operation};
 use hub::error::Error;
 use hub::identity::{IdentityId, IfMatch, Module, ModuleDraft, ModuleId, Registry};
 use hub::store::{ApplyError, Document, Key, Range, Store, StoreError, Version, Write};
@@ -20,12 +20,8 @@ pub(crate) fn module(device: &str, name: &str) -> IdentityId {
 }
 
 impl World {
-    pub(crate) fn writer(&self) -> ModuleCaller<right::RegistryWrite> {
-        self.write.clone().into()
-    }
-
-    pub(crate) fn reader(&self) -> ModuleCaller<right::RegistryRead> {
-        self.read.clone().into()
+    pub(crate) fn caller<O: Operation>(&self) -> ModuleCaller<O> {
+        self.operator().into()
     }
 
     pub(crate) fn module_draft(&self, json: &str, device: &str, name: &str) -> ModuleDraft {
@@ -41,13 +37,13 @@ impl World {
     ) -> Result<Module, Error> {
         let draft = self.module_draft(body, device, name);
         self.registry
-            .put_module(&self.writer(), &id(device), &module_id(name), &draft, if_match)
+            .put_module(&self.caller(), &id(device), &module_id(name), &draft, if_match)
             .await
     }
 
     pub(crate) async fn get_module(&self, device: &str, name: &str) -> Result<Module, Error> {
         self.registry
-            .get_module(&self.reader(), &id(device), &module_id(name))
+            .get_module(&self.caller(), &id(device), &module_id(name))
             .await
     }
 
@@ -59,12 +55,12 @@ impl World {
     ) -> Result<(), Error> {
         let if_match = IfMatch::parse(if_match);
         self.registry
-            .delete_module(&self.writer(), &id(device), &module_id(name), &if_match)
+            .delete_module(&self.caller(), &id(device), &module_id(name), &if_match)
             .await
     }
 
     pub(crate) async fn modules(&self, device: &str) -> Vec<String> {
-        let modules = self.registry.list_modules(&self.reader(), &id(device)).await;
+        let modules = self.registry.list_modules(&self.caller(), &id(device)).await;
         let modules = modules.unwrap();
         modules.iter().map(|module| module.id.to_string()).collect()
     }
@@ -75,6 +71,7 @@ impl World {
         let entropy = Arc::new(super::CountingEntropy::default());
         Registry::new(
             store,
+            self.vault.clone(),
             self.bus.clone(),
             self.clock.clone(),
             entropy,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
-use hub::access::{Authenticated, Authorized, Credential, Usage, right};
+use hub::access::{Authenticated, Authorized, Credential, Operation, Usage};
 use hub::bus::{Address, Bus, Claim, Inbox, Mail, Moment};
 use hub::clock::Timestamp;
 use hub::events::{EventSources, Events, Notice};
@@ -227,7 +227,6 @@ pub(crate) struct Bench {
     pub(crate) events: Arc<Events>,
     pub(crate) twins: Arc<Twins>,
     pub(crate) registry: Registry,
-    pub(crate) service: Authorized<right::ServiceConnect>,
 }
 
 impl Bench {
@@ -246,7 +245,7 @@ impl Bench {
             world.clock.clone(),
             entropy.clone(),
         ));
-        events.connect(world.write.hub(), sources, log.clone());
+        events.connect(&world.gate.profile().name, sources, log.clone());
         let store = Arc::new(FaultyStore {
             inner: world.store.clone(),
             next: Mutex::default(),
@@ -260,13 +259,13 @@ impl Bench {
         ));
         let registry = Registry::new(
             world.store.clone(),
+            world.vault.clone(),
             bus.clone(),
             world.clock.clone(),
             entropy,
             world.limits.clone(),
         )
         .with_companion(twins.companion());
-        let service = world.gate.authorize_operator();
         Self {
             world,
             store,
@@ -275,8 +274,16 @@ impl Bench {
             events,
             twins,
             registry,
-            service,
         }
+    }
+
+    pub(crate) fn hub(&self) -> HubName {
+        self.world.gate.profile().name.clone()
+    }
+
+    /// Leave for anything.
+    pub(crate) fn service<O: Operation>(&self) -> Authorized<O> {
+        self.world.operator()
     }
 
     /// Other twins over the same store, as another server would have them.
@@ -295,14 +302,14 @@ impl Bench {
     pub(crate) async fn create(&self, name: &str) {
         let draft = Draft::default();
         self.registry
-            .put(&self.world.write, &id(name), &draft, IfMatch::Absent)
+            .put(&self.world.operator(), &id(name), &draft, IfMatch::Absent)
             .await
             .unwrap();
     }
 
     pub(crate) async fn delete(&self, name: &str) {
         self.registry
-            .delete(&self.world.write, &id(name), &IfMatch::Any)
+            .delete(&self.world.operator(), &id(name), &IfMatch::Any)
             .await
             .unwrap();
     }
@@ -318,12 +325,12 @@ impl Bench {
     }
 
     pub(crate) async fn get(&self, name: &str) -> TwinView {
-        self.twins.get(&self.service, &device(name)).await.unwrap()
+        self.twins.get(&self.service(), &device(name)).await.unwrap()
     }
 
     pub(crate) async fn patch(&self, name: &str, body: &str) -> TwinView {
         self.twins
-            .patch(&self.service, &device(name), body.as_bytes(), None)
+            .patch(&self.service(), &device(name), body.as_bytes(), None)
             .await
             .unwrap()
     }

@@ -29,7 +29,7 @@ async fn every_write_is_told_of_once_in_order() {
     bench.twins.announce_model(&proof, "m").await.unwrap();
     bench
         .twins
-        .replace(&bench.service, &device("d1"), b"{}", None)
+        .replace(&bench.service(), &device("d1"), b"{}", None)
         .await
         .unwrap();
     let last = whole(&bench.get("d1").await);

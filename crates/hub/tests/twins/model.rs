@@ -116,13 +116,13 @@ impl Run {
             Step::Create => self.create().await,
             Step::Delete => self.delete().await,
             Step::Rekey => {
-                let (registry, write) = (&self.bench.registry, &self.bench.world.write);
+                let (registry, write) = (&self.bench.registry, &self.bench.world.operator());
                 let draft = Draft::default();
                 let put = registry.put(write, &id(NAME), &draft, IfMatch::Any).await;
                 assert_eq!(put.is_ok(), self.model.is_some());
             }
             Step::Race(collection) => {
-                let key = Key::new(*collection, self.bench.service.hub(), NAME);
+                let key = Key::new(*collection, &self.bench.hub(), NAME);
                 self.bench.world.store.race(move |store| {
                     if store.get(&key).now_or_never().unwrap().unwrap().is_some() {
                         store.touch(&key);
@@ -237,7 +237,8 @@ impl Run {
             Knows::Current => text(etag),
             Knows::Stale => text(etag + 1),
         };
-        let (twins, service) = (&self.bench.twins, &self.bench.service);
+        let twins = &self.bench.twins;
+        let service = &self.bench.service();
         let written = if replace {
             twins
                 .replace(service, &device(NAME), body.as_bytes(), if_match.as_deref())
@@ -342,7 +343,7 @@ impl Run {
             .map(|event| (event.operation, event.body["version"].as_u64().unwrap()))
             .collect();
         assert_eq!(told, std::mem::take(&mut self.told));
-        let view = self.bench.twins.get(&self.bench.service, &device(NAME)).await;
+        let view = self.bench.twins.get(&self.bench.service(), &device(NAME)).await;
         let Some(model) = &self.model else {
             assert_eq!(view.unwrap_err().code(), Code::DeviceNotFound);
             return;

@@ -31,7 +31,7 @@ async fn nothing_is_lost_and_versions_have_no_gaps() {
             for write in 0..WRITES {
                 let body = json!({"properties": {"desired": {format!("w{writer}"): write}}}).to_string();
                 let view = twins
-                    .patch(&bench.service, &device("d1"), body.as_bytes(), None)
+                    .patch(&bench.service(), &device("d1"), body.as_bytes(), None)
                     .await;
                 view.unwrap();
             }
@@ -96,7 +96,7 @@ async fn the_life_of_an_identity_encloses_that_of_its_twin() {
                 let body = json!({"tags": {format!("w{writer}"): written}}).to_string();
                 let twins = &bench.twins;
                 match twins
-                    .patch(&bench.service, &device("d1"), body.as_bytes(), None)
+                    .patch(&bench.service(), &device("d1"), body.as_bytes(), None)
                     .await
                 {
                     Ok(_) => written += 1,
@@ -190,7 +190,8 @@ async fn one_of_all_who_know_the_same_etag_wins() {
                 let body = json!({"tags": {"by": writer}}).to_string();
                 let quoted = format!("\"{etag}\"");
                 let identity = device("d1");
-                let write = twins.patch(&bench.service, &identity, body.as_bytes(), Some(&quoted));
+                let service = bench.service();
+                let write = twins.patch(&service, &identity, body.as_bytes(), Some(&quoted));
                 write.await.map(|view| json_of(&view)["tags"]["by"].clone())
             }));
         }
@@ -214,7 +215,8 @@ async fn a_caller_that_hangs_up_does_not_silence_the_change() {
     bench.create("d1").await;
     let body = br#"{"properties":{"desired":{"a":1}}}"#;
     let identity = device("d1");
-    let mut write = Box::pin(bench.twins.patch(&bench.service, &identity, body, None));
+    let service = bench.service();
+    let mut write = Box::pin(bench.twins.patch(&service, &identity, body, None));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(write.as_mut().poll(&mut context).is_pending());
     drop(write);
@@ -233,7 +235,7 @@ async fn a_twin_is_not_written_for_an_identity_that_has_just_gone() {
     let bench = Bench::new().await;
     bench.create("d1").await;
     let before = bench.world.store.len();
-    let key = Key::new(Collection::Devices, bench.service.hub(), "d1");
+    let key = Key::new(Collection::Devices, &bench.hub(), "d1");
     bench.world.store.race(move |store| {
         let delete = Write::Delete {
             key,
@@ -242,7 +244,10 @@ async fn a_twin_is_not_written_for_an_identity_that_has_just_gone() {
         drop(store.apply(vec![delete]));
     });
     let body = br#"{"properties":{"desired":{"a":1}}}"#;
-    let refused = bench.twins.patch(&bench.service, &device("d1"), body, None).await;
+    let refused = bench
+        .twins
+        .patch(&bench.service(), &device("d1"), body, None)
+        .await;
     assert_eq!(refused.unwrap_err().code(), Code::DeviceNotFound);
     assert_eq!(bench.world.store.len(), before - 1);
     assert_eq!(bench.bus.take(), []);
@@ -255,7 +260,7 @@ async fn a_deletion_tells_of_a_write_that_was_faster() {
     bench.create("d1").await;
     bench.patch("d1", r#"{"tags":{"t":1}}"#).await;
     bench.log.take();
-    let key = Key::new(Collection::Twins, bench.service.hub(), "d1");
+    let key = Key::new(Collection::Twins, &bench.hub(), "d1");
     bench.world.store.race(move |store| {
         let there = store.get(&key).now_or_never().unwrap().unwrap().unwrap();
         let mut twin: Value = serde_json::from_slice(&there.body).unwrap();

@@ -83,7 +83,7 @@ async fn etags_guard_patches_and_replacements() {
         let etag = bench.get("d1").await.twin.etag().counter();
         let outcome = bench
             .twins
-            .patch(&bench.service, &device("d1"), body, Some(if_match))
+            .patch(&bench.service(), &device("d1"), body, Some(if_match))
             .await;
         match outcome {
             Ok(view) => assert!(fits && view.twin.etag().counter() == etag + 1, "{if_match}"),
@@ -96,7 +96,7 @@ async fn etags_guard_patches_and_replacements() {
     }
     let replaced = bench
         .twins
-        .replace(&bench.service, &device("d1"), b"{}", Some("\"AAAAAAAAAAE=\""))
+        .replace(&bench.service(), &device("d1"), b"{}", Some("\"AAAAAAAAAAE=\""))
         .await;
     assert_eq!(replaced.unwrap_err().code(), Code::PreconditionFailed);
 }
@@ -107,25 +107,25 @@ async fn unknown_identities_are_not_found() {
     bench.create("d1").await;
     let module = IdentityId::module(id("d1"), ModuleId::parse("m1").unwrap());
     for identity in [unknown(), module] {
-        let service = &bench.service;
+        let service = &bench.service();
         let body = br#"{"tags":{}}"#;
         let import = TwinImport::new(None, None).unwrap();
         for error in [
             bench.twins.get(service, &identity).await.unwrap_err(),
             bench
                 .twins
-                .patch(service, &identity, body, None)
+                .patch(&bench.service(), &identity, body, None)
                 .await
                 .unwrap_err(),
             bench
                 .twins
-                .replace(service, &identity, body, None)
+                .replace(&bench.service(), &identity, body, None)
                 .await
                 .unwrap_err(),
             bench.twins.watch(service, &identity).await.unwrap_err(),
             bench
                 .twins
-                .import(&bench.world.write, &identity, import, IfMatch::Any)
+                .import(&bench.world.operator(), &identity, import, IfMatch::Any)
                 .await
                 .unwrap_err(),
         ] {
@@ -202,7 +202,7 @@ async fn a_document_that_outlived_its_device_is_nobodys() {
     bench
         .world
         .registry
-        .delete(&bench.world.write, &id("d1"), &IfMatch::Any)
+        .delete(&bench.world.operator(), &id("d1"), &IfMatch::Any)
         .await
         .unwrap();
     bench.create("d1").await;
@@ -288,7 +288,7 @@ async fn imports_merge_what_an_entry_says() {
         let if_match = IfMatch::parse(Some(if_match));
         bench
             .twins
-            .import(&bench.world.write, &device("d1"), import, if_match)
+            .import(&bench.world.operator(), &device("d1"), import, if_match)
             .await
     };
     assert_eq!(import(silent, "").await.unwrap().twin.version(), 3);
@@ -310,14 +310,17 @@ async fn a_write_that_always_meets_others_gives_up() {
     let bench = Bench::new().await;
     bench.create("d1").await;
     bench.world.limits.set(Limit::WriteAttemptsMax, 3);
-    let identity = Key::new(Collection::Devices, bench.service.hub(), "d1");
+    let identity = Key::new(Collection::Devices, &bench.hub(), "d1");
     for _ in 0..3 {
         let identity = identity.clone();
         bench.world.store.race(move |store| store.touch(&identity));
     }
     let patch = async || {
         let body = br#"{"tags":{"a":1}}"#;
-        bench.twins.patch(&bench.service, &device("d1"), body, None).await
+        bench
+            .twins
+            .patch(&bench.service(), &device("d1"), body, None)
+            .await
     };
     assert_eq!(patch().await.unwrap_err().code(), Code::ServerBusy);
     assert_eq!(bench.world.limits.hits(Limit::WriteAttemptsMax), 1);
@@ -333,7 +336,10 @@ async fn a_store_that_fails_leaves_everything_as_it_was() {
     bench.log.take();
     let patch = async || {
         let body = br#"{"properties":{"desired":{"a":2}}}"#;
-        bench.twins.patch(&bench.service, &device("d1"), body, None).await
+        bench
+            .twins
+            .patch(&bench.service(), &device("d1"), body, None)
+            .await
     };
     bench.store.fail_next(Some(Fault::Before));
     assert_eq!(patch().await.unwrap_err().code(), Code::ServiceUnavailable);
@@ -358,8 +364,8 @@ async fn watchers_see_changes_and_learn_what_they_missed() {
     bench.create("d1").await;
     bench.create("d2").await;
     bench.world.limits.set(Limit::TwinWatchersMax, 1);
-    let mut watch = bench.twins.watch(&bench.service, &device("d1")).await.unwrap();
-    let second = bench.twins.watch(&bench.service, &device("d1")).await;
+    let mut watch = bench.twins.watch(&bench.service(), &device("d1")).await.unwrap();
+    let second = bench.twins.watch(&bench.service(), &device("d1")).await;
     assert_eq!(second.unwrap_err().code(), Code::GenericTooManyRequests);
     bench.patch("d2", r#"{"tags":{"t":1}}"#).await;
     bench.patch("d1", r#"{"tags":{"t":null}}"#).await;
@@ -385,5 +391,5 @@ async fn watchers_see_changes_and_learn_what_they_missed() {
     assert_eq!(next().await["opType"], "updateTwin");
     assert_eq!(next().await["opType"], "deleteDeviceIdentity");
     drop(watch);
-    assert!(bench.twins.watch(&bench.service, &device("d2")).await.is_ok());
+    assert!(bench.twins.watch(&bench.service(), &device("d2")).await.is_ok());
 }

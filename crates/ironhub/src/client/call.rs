@@ -67,6 +67,12 @@ impl Call {
         self
     }
 
+    /// With bytes as they are.
+    pub(crate) fn bytes(mut self, body: Vec<u8>) -> Self {
+        self.body = Bytes::from(body);
+        self
+    }
+
     /// The answer may begin so much later than that of an ordinary request.
     pub(crate) fn waiting(mut self, longer: Duration) -> Self {
         self.patience = self.patience.saturating_add(longer);

@@ -61,6 +61,14 @@ impl Client {
         &self.credentials.host
     }
 
+    /// The host name of the hub, with the port of its service if that is not the usual one: as connection strings have it.
+    pub(crate) fn host_and_port(&self) -> String {
+        match self.port {
+            server::config::HTTPS_PORT => self.host().to_owned(),
+            port => format!("{}:{port}", self.host()),
+        }
+    }
+
     /// A token for a device, signed with the policy of the connection string (device-mqtt-https.md 2.2).
     pub(crate) fn device_token(&self, id: &str, valid_for: Duration) -> String {
         self.credentials

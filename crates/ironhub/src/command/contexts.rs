@@ -50,7 +50,7 @@ pub(crate) struct ConnectionStringArguments {
 pub(crate) struct AddArguments {
     /// Name of the context
     name: String,
-    /// File of the context, such as context.json in a data folder
+    /// File of the context, as `ironhub dev` writes it beside its data folder
     #[arg(
         long,
         value_name = "FILE",
@@ -97,7 +97,7 @@ fn connection_string(arguments: &ConnectionStringArguments) -> Result<(), Failur
     let text = if arguments.event_hub {
         context.event_hub_connection_string.ok_or_else(|| {
             Failure::failed(
-                "the context has no connection string for readers: add it anew from the context.json of the server's data folder",
+                "the context has no connection string for readers: add it anew from the file that `ironhub dev` writes beside its data folder, such as dev.context.json",
             )
         })?
     } else {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use server::Ready;
 use server::config::Flag;
 use server::dev::{self, Options};
+use server::master_key::beside;
 
 use super::serve::{any_key, environment};
 use crate::arguments::OutputArguments;
@@ -144,7 +145,7 @@ impl Announcement {
             ports: ports(ready),
             ca_file: ca_file.to_owned(),
             data_dir: data_dir.to_owned(),
-            context_file: data_dir.join("context.json"),
+            context_file: beside(data_dir, ".context.json"),
             pid: std::process::id(),
             admin_url: ready.admin_url.clone(),
             service_connection_string: hub

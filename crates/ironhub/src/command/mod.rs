@@ -1,19 +1,33 @@
 //! The commands, one a file.
 
+mod advise;
+mod assignment;
+mod audit;
+mod auth;
+mod ca;
+mod cert;
 mod commands;
 mod configuration;
 mod consumer_group;
 mod contexts;
+mod crl;
 mod dev;
 mod device;
 mod events;
 mod explain;
+mod hub;
 mod identity;
+mod issuer;
 mod log;
 mod manual;
+mod master_key;
 mod method;
 mod module;
 mod monitor;
+mod network;
+mod policy;
+mod revoke;
+mod role;
 mod serve;
 mod simulate;
 mod status;
@@ -60,12 +74,53 @@ pub(crate) enum Command {
     /// Tell all that is known of a device, and why it is refused
     #[command(subcommand)]
     Explain(explain::Command),
+    /// Tell what of the hub and its devices could be safer, and how to mend it
+    Advise(advise::Arguments),
+    /// Tell who changed or read identities, keys, policies and settings, and prove that the tale is whole
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Tell why a token or certificate is taken or refused, without the peer that holds it
+    #[command(subcommand)]
+    Auth(auth::Command),
+    /// Create, show, rotate and delete shared access policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Add, verify and delete the CA certificates that the hub trusts for its devices
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Make a certificate authority for development, and issue certificates to devices
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Create, list and delete consumer groups
     #[command(subcommand)]
     ConsumerGroup(consumer_group::Command),
+    /// Say whose bearer tokens are believed
+    #[command(subcommand)]
+    Issuer(issuer::Command),
+    /// Make, list and delete roles of those who come with bearer tokens
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Assign roles and take them away
+    #[command(subcommand)]
+    Assignment(assignment::Command),
+    /// Block certificates and CAs before their time
+    #[command(subcommand)]
+    Revoke(revoke::Command),
+    /// Add, show, refresh and remove certificate revocation lists
+    #[command(subcommand)]
+    Crl(crl::Command),
+    /// Show and change the settings of the hub
+    #[command(subcommand)]
+    Hub(hub::Command),
+    /// Say from which addresses the hub may be reached
+    #[command(subcommand)]
+    Network(network::Command),
     /// Inspect the telemetry log of a stopped server
     #[command(subcommand)]
     Log(log::Command),
+    /// Make, show and replace the master key that keys are stored under
+    #[command(subcommand)]
+    MasterKey(master_key::Command),
     /// Choose the server that commands are meant for
     #[command(subcommand)]
     Context(contexts::Command),
@@ -91,8 +146,22 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Explain(command) => explain::run(&command),
+        Command::Advise(arguments) => advise::run(&arguments),
+        Command::Audit(command) => audit::run(&command),
+        Command::Auth(command) => auth::run(&command),
+        Command::Policy(command) => policy::run(&command),
+        Command::Ca(command) => ca::run(&command),
+        Command::Cert(command) => cert::run(&command),
         Command::ConsumerGroup(command) => consumer_group::run(&command),
+        Command::Issuer(command) => issuer::run(&command),
+        Command::Role(command) => role::run(&command),
+        Command::Assignment(command) => assignment::run(&command),
+        Command::Revoke(command) => revoke::run(&command),
+        Command::Crl(command) => crl::run(&command),
+        Command::Hub(command) => hub::run(&command),
+        Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),
+        Command::MasterKey(command) => master_key::run(&command),
         Command::Context(command) => contexts::run(&command),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),

@@ -86,9 +86,10 @@ pub(crate) fn check_files(config: &Config) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// The environment, of which variables that are not text are left out: no key takes them.
+/// The environment, of which variables that are not text are left out: no key takes them. Nor does one take the master key.
 pub(crate) fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
+        .filter(|(name, _)| name != server::master_key::VARIABLE)
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }

@@ -46,6 +46,7 @@ impl Snapshot {
         let mut snapshot = Self { families: Vec::new() };
         snapshot.server(app);
         snapshot.connections(app);
+        snapshot.revocation(app);
         snapshot.logs(app);
         snapshot.store(app);
         snapshot.limits(app);
@@ -123,6 +124,65 @@ impl Snapshot {
             "connection_records",
             "Connections that were let in, refused and closed, by reason",
             samples,
+        );
+    }
+
+    fn revocation(&mut self, app: &App) {
+        let now = app.clock.now();
+        let (mut blocks, mut refused, mut loads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut entries, mut ages, mut current, mut memory) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for hub in app.hubs.all() {
+            let revocation = hub.revocation();
+            let label = || hub_label(hub.name().as_str());
+            let with = |name: &'static str, value: &str| [label(), vec![(name, value.to_owned())]].concat();
+            blocks.push((label(), float(revocation.block_count())));
+            refused.extend(
+                revocation
+                    .refusals()
+                    .map(|(cause, count)| (with("cause", cause), whole(count))),
+            );
+            let (loaded, failed) = revocation.loads();
+            loads.push((with("result", "loaded"), whole(loaded)));
+            loads.push((with("result", "failed"), whole(failed)));
+            for status in revocation.lists() {
+                let labels = with("list", status.definition.name.as_str());
+                let list = status.list.as_deref();
+                let is_current = list.is_some_and(|list| !list.is_expired(now));
+                current.push((labels.clone(), f64::from(u8::from(is_current))));
+                if let Some(list) = list {
+                    entries.push((labels.clone(), float(list.entry_count())));
+                    memory.push((labels.clone(), float(list.memory_bytes())));
+                    ages.push((labels, now.since(list.this_update).as_secs_f64()));
+                }
+            }
+        }
+        self.gauge("revocation_blocks", "Entries of the block list", blocks);
+        self.counter(
+            "revocation_refusals",
+            "Certificate paths that were refused as revoked, or whose status was not known, by cause",
+            refused,
+        );
+        self.counter(
+            "revocation_list_loads",
+            "Revocation lists that were loaded, and looks that failed",
+            loads,
+        );
+        self.gauge(
+            "revocation_list_current",
+            "Whether a revocation list is loaded and has not expired",
+            current,
+        );
+        self.gauge("revocation_list_entries", "Entries of a revocation list", entries);
+        self.gauge(
+            "revocation_list_memory_bytes",
+            "Memory of a revocation list",
+            memory,
+        );
+        self.gauge(
+            "revocation_list_age_seconds",
+            "Time since a revocation list was issued",
+            ages,
         );
     }
 

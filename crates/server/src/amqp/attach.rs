@@ -1,16 +1,20 @@
 //! Whether a link may attach, and as what.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use amqp::connection::AttachReply;
 use amqp::performative::{Attach, Error, Role, SenderSettleMode};
 use amqp::value::Value;
-use hub::access::Authorized;
-use hub::access::right::ServiceConnect;
+use hub::access::operation::{
+    Definition, ReadEvents, ReceiveFeedback, ReceiveFileNotifications, SendCommands,
+};
+use hub::access::{Authorized, Gate, Operation, Refusal};
 use hub::clock::Timestamp;
 use hub::hub::Hub;
 use hub::identity::IdentityId;
 use hub::log::{PartitionInfo, Sequence};
+use hub::network::Endpoint;
 use hub::readers::{Displaced, GroupName, Reader as ReaderName};
 
 use super::address::Address;
@@ -32,10 +36,32 @@ const SELECTOR: &str = "apache.org:selector-filter:string";
 const SELECTOR_CODES: [u64; 2] = [0x0000_468c_0000_0004, 0x0000_0137_0000_000a];
 
 /// Resources that tokens must cover.
-const MANAGEMENT_PATH: &str = "messages/events/$management";
+pub(super) const MANAGEMENT_PATH: &str = "messages/events/$management";
 const COMMANDS_PATH: &str = "messages/devicebound";
 const FEEDBACK_PATH: &str = "messages/servicebound/feedback";
 const FILE_NOTIFICATIONS_PATH: &str = "messages/servicebound/filenotifications";
+
+/// What the links of services ask for, as documentation writes it.
+pub(crate) const SERVICE_LINKS: &[(&str, &Definition)] = &[
+    ("to `messages/devicebound`", SendCommands::DEFINITION),
+    (
+        "from `messages/serviceBound/feedback`",
+        ReceiveFeedback::DEFINITION,
+    ),
+    (
+        "from `messages/serviceBound/filenotifications`",
+        ReceiveFileNotifications::DEFINITION,
+    ),
+    (
+        "from `{event hub}/ConsumerGroups/{group}/Partitions/{id}`",
+        ReadEvents::DEFINITION,
+    ),
+    (
+        "from `messages/events/..`, which leads to the event hub",
+        ReadEvents::DEFINITION,
+    ),
+    ("to and from `$management`", ReadEvents::DEFINITION),
+];
 
 /// Requests that a peer may have on the way.
 const REQUEST_CREDIT: u32 = 100;
@@ -70,7 +96,7 @@ pub(super) enum Node {
     /// A partition is read.
     Reader(Box<Reader>),
     /// Commands come here.
-    Commands(Authorized<ServiceConnect>),
+    Commands(Authorized<SendCommands>),
     /// Feedback or file notifications go here.
     Feedback(Box<FeedbackLink>),
     /// A link of a device.
@@ -80,20 +106,38 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// The resource that a token must cover for as long as the link lives; none for links that need no token, or not for long.
-    pub(super) fn path(&self) -> Option<&str> {
+    /// Asks again what its attach was asked: why no token of the connection covers the link any more.
+    pub(super) fn refusal(&self, grants: &Grants, gate: &Gate) -> Option<Refusal> {
         match self {
-            // The right of a device is its own, and looked at with it.
+            // Links that need no token, or not for long. The right of a device is its own, and looked at with it.
             Self::CbsRequests
             | Self::CbsReplies(_)
             | Self::Redirected(_)
             | Self::Device(_)
             | Self::DeviceFeedback => None,
-            Self::ManagementRequests | Self::ManagementReplies(_) => Some(MANAGEMENT_PATH),
-            Self::Reader(reader) => Some(reader.path()),
-            Self::Commands(_) => Some(COMMANDS_PATH),
-            Self::Feedback(link) if link.is_of_files() => Some(FILE_NOTIFICATIONS_PATH),
-            Self::Feedback(_) => Some(FEEDBACK_PATH),
+            Self::ManagementRequests | Self::ManagementReplies(_) => {
+                grants.authorize::<ReadEvents>(gate, MANAGEMENT_PATH).err()
+            }
+            Self::Reader(reader) => grants.authorize::<ReadEvents>(gate, reader.path()).err(),
+            Self::Commands(_) => grants.authorize::<SendCommands>(gate, COMMANDS_PATH).err(),
+            Self::Feedback(link) if link.is_of_files() => grants
+                .authorize::<ReceiveFileNotifications>(gate, FILE_NOTIFICATIONS_PATH)
+                .err(),
+            Self::Feedback(_) => grants.authorize::<ReceiveFeedback>(gate, FEEDBACK_PATH).err(),
+        }
+    }
+}
+
+impl Node {
+    /// The endpoint of the hub that it belongs to; none for links that only bring tokens. A device asks for itself.
+    pub(super) fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::CbsRequests | Self::CbsReplies(_) | Self::Device(_) => None,
+            Self::DeviceFeedback => Some(Endpoint::Device),
+            Self::ManagementRequests | Self::ManagementReplies(_) | Self::Redirected(_) | Self::Reader(_) => {
+                Some(Endpoint::Reader)
+            }
+            Self::Commands(_) | Self::Feedback(_) => Some(Endpoint::Service),
         }
     }
 }
@@ -116,6 +160,7 @@ pub(super) fn judge(
     attach: &Attach,
     hub: &Arc<Hub>,
     grants: &Grants,
+    peer: IpAddr,
     app: &App,
 ) -> Result<Admission, JudgeError> {
     let address = match attach.role {
@@ -125,6 +170,9 @@ pub(super) fn judge(
     let name = address.and_then(Value::as_str).unwrap_or_default().to_owned();
     let address = Address::parse(&name);
     let sends = attach.role == Role::Sender;
+    if let Some(endpoint) = endpoint_of(&address, sends && grants.any().is_some()) {
+        hub.gate().admit(endpoint, peer)?;
+    }
     let reply_name = || {
         let target = attach.target.as_ref().and_then(|target| target.address.as_ref());
         target.and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -141,7 +189,7 @@ pub(super) fn judge(
             AttachReply::default(),
         )),
         Address::Management { .. } => {
-            authorize(hub, grants, MANAGEMENT_PATH)?;
+            authorize::<ReadEvents>(hub, grants, MANAGEMENT_PATH)?;
             if sends {
                 Ok(Admission::Node(Node::ManagementRequests, requests()))
             } else {
@@ -152,7 +200,7 @@ pub(super) fn judge(
             }
         }
         Address::HubEvents { rest } => {
-            authorize(hub, grants, &format!("messages/events{rest}"))?;
+            authorize::<ReadEvents>(hub, grants, &format!("messages/events{rest}"))?;
             let redirect = redirect(hub, &rest, app.amqp_port());
             Ok(Admission::Node(
                 Node::Redirected(redirect),
@@ -183,7 +231,7 @@ pub(super) fn judge(
             partition,
         } => {
             let path = format!("messages/events/ConsumerGroups/{group}/Partitions/{partition}");
-            authorize(hub, grants, &path)?;
+            authorize::<ReadEvents>(hub, grants, &path)?;
             reader_plan(attach, hub, entity, group, partition)
                 .map(Admission::Reader)
                 .map_err(Into::into)
@@ -206,7 +254,7 @@ pub(super) fn judge(
 #[derive(Debug)]
 pub(super) struct JudgeError {
     pub(super) error: Error,
-    pub(super) refusal: Option<Box<hub::access::Refusal>>,
+    pub(super) refusal: Option<Box<Refusal>>,
 }
 
 impl From<Error> for JudgeError {
@@ -215,8 +263,8 @@ impl From<Error> for JudgeError {
     }
 }
 
-impl From<hub::access::Refusal> for JudgeError {
-    fn from(refusal: hub::access::Refusal) -> Self {
+impl From<Refusal> for JudgeError {
+    fn from(refusal: Refusal) -> Self {
         Self {
             error: fault::of_refusal(&refusal),
             refusal: Some(Box::new(refusal)),
@@ -224,12 +272,23 @@ impl From<hub::access::Refusal> for JudgeError {
     }
 }
 
-fn authorize(
-    hub: &Hub,
-    grants: &Grants,
-    path: &str,
-) -> Result<Authorized<ServiceConnect>, hub::access::Refusal> {
-    grants.authorize::<ServiceConnect>(hub.gate(), path)
+/// The endpoint of the hub that an address belongs to; none for links that only bring tokens.
+fn endpoint_of(address: &Address, sends_with_token: bool) -> Option<Endpoint> {
+    match address {
+        Address::Cbs | Address::Unknown => None,
+        Address::Management { .. }
+        | Address::HubEvents { .. }
+        | Address::Entity { .. }
+        | Address::Partition { .. } => Some(Endpoint::Reader),
+        // Devices send to the address of which services receive, and nobody looks at it.
+        Address::Feedback if sends_with_token => Some(Endpoint::Device),
+        Address::Commands | Address::Feedback | Address::FileNotifications => Some(Endpoint::Service),
+        Address::Device { .. } => Some(Endpoint::Device),
+    }
+}
+
+fn authorize<O: Operation>(hub: &Hub, grants: &Grants, path: &str) -> Result<Authorized<O>, Refusal> {
+    grants.authorize(hub.gate(), path)
 }
 
 /// A link for commands, feedback or notifications of uploads: each goes one way only (amqp.md B).
@@ -261,15 +320,18 @@ fn service_link(
         Address::Feedback => {
             let right = authorize(hub, grants, FEEDBACK_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            let link = FeedbackLink::new(Source::Feedback(Arc::clone(&app.feedback)), right, settled);
-            (Node::Feedback(Box::new(link)), receiver)
+            let source = Source::Feedback(Arc::clone(&app.feedback), right);
+            (
+                Node::Feedback(Box::new(FeedbackLink::new(source, settled))),
+                receiver,
+            )
         }
         _ => {
             let right = authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            let source = Source::Files(Arc::clone(app.files.notifications()));
+            let source = Source::Files(Arc::clone(app.files.notifications()), right);
             (
-                Node::Feedback(Box::new(FeedbackLink::new(source, right, settled))),
+                Node::Feedback(Box::new(FeedbackLink::new(source, settled))),
                 receiver,
             )
         }

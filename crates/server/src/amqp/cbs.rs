@@ -56,9 +56,14 @@ pub(super) fn demand(request: &Request) -> Result<Demand<'_>, Answer> {
 
 /// The answer to a put; texts are those that clients know.
 pub(super) fn answer(result: &Result<Grant, Refusal>) -> Answer {
-    let Err(refusal) = result else {
-        return Answer::ok(amqp::value::Value::Null);
-    };
+    match result {
+        Ok(_) => Answer::ok(amqp::value::Value::Null),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// The answer to a put that was refused.
+pub(super) fn refused(refusal: &Refusal) -> Answer {
     match (refusal.reason, refusal.step(), refusal.code()) {
         (Reason::SignatureMismatch, ..) => Answer::failed(
             401,

@@ -19,6 +19,7 @@ use hub::access::{Grant, Refusal};
 use hub::hub::Hub;
 use hub::limits::Limit;
 use hub::log::{AppendError, Appended, ReadError, Record};
+use hub::network::Endpoint;
 use hub::readers::{Displaced, Displacement};
 use hub::records::Origin;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -35,7 +36,6 @@ use super::request::Request;
 use crate::app::App;
 use crate::listen::{Arrival, Stranger, Stream};
 use crate::mailbox::Mailbox;
-use crate::refusal::outcome_of;
 
 /// What one read takes at most.
 const INPUT_BYTES_MAX: usize = 64 * 1_024;
@@ -340,8 +340,7 @@ impl Connection {
             .to_owned();
         let now = self.app.clock.elapsed();
         let Some(hub) = self.app.hubs.by_host(&asked) else {
-            let text = format!("There is no hub named '{asked}' here.");
-            self.machine.close(now, Some(Error::new(fault::NOT_FOUND, &text)));
+            self.machine.close(now, Some(fault::unknown_host(&asked)));
             return Err(Ending::UnknownHost(asked));
         };
         self.origin = self.origin.clone().claiming(Some(hub.name().clone()), None, None);
@@ -350,9 +349,19 @@ impl Connection {
             // The credentials of SASL were those of another hub.
             self.grants = Grants::default();
         }
+        if let Err(refusal) = self.admit_peer(&hub) {
+            self.machine.close(now, Some(fault::of_refusal(&refusal)));
+            return Err(Ending::Denied(Box::new(refusal)));
+        }
         self.hub = Some(hub);
         self.machine.accept_open(now, open.hostname.clone());
         Ok(())
+    }
+
+    /// Whether the peer may use anything of the hub.
+    pub(super) fn admit_peer(&self, hub: &Hub) -> Result<(), Refusal> {
+        hub.gate().admit_any(&Endpoint::ALL, self.origin.peer.ip())?;
+        hub.admit_tls(self.stream.tls_version())
     }
 
     /// Somebody is known: the bounds of strangers no longer hold.
@@ -364,9 +373,7 @@ impl Connection {
     }
 
     pub(super) fn refused(&self, refusal: &Refusal) {
-        self.app
-            .records
-            .leave(self.origin_for(refusal), outcome_of(refusal));
+        self.app.leave_refusal(self.origin_for(refusal), refusal);
     }
 
     fn finish(&mut self, work: Work) -> Result<(), Ending> {

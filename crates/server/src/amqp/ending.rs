@@ -1,7 +1,10 @@
 //! Why an AMQP connection ended.
 
 use amqp::connection::Violation;
+use hub::access::Refusal;
 use hub::records::{Kind, Outcome};
+
+use crate::refusal::{closing_outcome_of, outcome_of};
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) enum Ending {
     Idle,
     /// The peer asked for a host that is none of ours.
     UnknownHost(String),
+    /// The network rules of the hub let the peer use nothing of it.
+    Denied(Box<Refusal>),
     /// SASL was refused; the record was left before.
     Unauthenticated,
     /// A stranger sent more than its budget.
@@ -65,6 +70,8 @@ impl Ending {
             )
             .comparing("a host name of a hub", host.clone())
             .advising("Check the host name in the connection string, or add it to the hub's names"),
+            Self::Denied(refusal) if was_known => closing_outcome_of(refusal),
+            Self::Denied(refusal) => outcome_of(refusal),
             Self::Unauthenticated => ended(
                 "signature",
                 "sasl_refused",

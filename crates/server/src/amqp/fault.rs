@@ -26,6 +26,11 @@ pub(super) fn entity_not_found(entity: &str) -> Error {
     )
 }
 
+/// No hub has the name that the peer opened the connection with.
+pub(super) fn unknown_host(host: &str) -> Error {
+    Error::new(NOT_FOUND, &format!("There is no hub named '{host}' here."))
+}
+
 /// What a peer learns of a refusal: the condition, and no more than the protocol allows.
 pub(super) fn of_refusal(refusal: &Refusal) -> Error {
     let condition = match refusal.code() {

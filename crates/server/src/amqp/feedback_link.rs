@@ -10,10 +10,11 @@ use amqp::performative::DeliveryState;
 use amqp::value::Value;
 use hub::BoxFuture;
 use hub::access::Authorized;
-use hub::access::right::ServiceConnect;
+use hub::access::operation::{ReceiveFeedback, ReceiveFileNotifications};
 use hub::commands::{Feedback, FeedbackBatch, LockToken, Settlement};
 use hub::error::Error as HubError;
 use hub::files::{FileNotification, FileNotifications};
+use hub::tenancy::HubName;
 use tokio::sync::oneshot;
 
 use super::connection::Work;
@@ -27,7 +28,7 @@ const NOTIFICATION_TYPE: &str = "application/vnd.microsoft.iothub.filenotificati
 
 /// The peer's side of a link, and what it holds. Dropping it gives that back.
 pub(super) struct FeedbackLink {
-    desk: Desk,
+    source: Source,
     // Whether the peer asked for messages that need no settling.
     settled: bool,
     // A look at the queue or a wait is under way; dropping this ends it.
@@ -36,32 +37,25 @@ pub(super) struct FeedbackLink {
     settling: BTreeSet<u32>,
 }
 
-/// What a receiver works with.
-#[derive(Clone)]
-struct Desk {
-    source: Source,
-    right: Authorized<ServiceConnect>,
-}
-
-/// Where messages come from.
+/// Where messages come from, and the leave to take them.
 #[derive(Clone)]
 pub(super) enum Source {
     /// Batches of feedback.
-    Feedback(Arc<Feedback>),
+    Feedback(Arc<Feedback>, Authorized<ReceiveFeedback>),
     /// File notifications, one a message.
-    Files(Arc<FileNotifications>),
+    Files(Arc<FileNotifications>, Authorized<ReceiveFileNotifications>),
 }
 
 /// A batch on its way to the peer. Dropped on the way it is given back.
 pub(super) struct Taken {
-    desk: Desk,
+    source: Source,
     batch: Option<FeedbackBatch>,
 }
 
 impl FeedbackLink {
-    pub(super) fn new(source: Source, right: Authorized<ServiceConnect>, settled: bool) -> Self {
+    pub(super) fn new(source: Source, settled: bool) -> Self {
         Self {
-            desk: Desk { source, right },
+            source,
             settled,
             waiting: None,
             held: BTreeMap::new(),
@@ -71,7 +65,7 @@ impl FeedbackLink {
 
     /// Whether file notifications are received here.
     pub(super) fn is_of_files(&self) -> bool {
-        matches!(self.desk.source, Source::Files(_))
+        matches!(self.source, Source::Files(..))
     }
 
     /// Looks for a batch when the peer takes one. While nothing is there a peer that drains gets its credit back.
@@ -85,21 +79,21 @@ impl FeedbackLink {
 
     /// Looks once: whether there is nothing must be known before a drain is answered.
     fn look(&mut self, link: LinkId) -> BoxFuture<'static, Work> {
-        let desk = self.desk.clone();
+        let source = self.source.clone();
         self.watched(async move {
-            let found = desk.receive().await;
+            let found = source.receive().await;
             Work::Feedback(
                 link,
-                found.map(|found| found.map(|batch| Taken::new(desk, batch))),
+                found.map(|found| found.map(|batch| Taken::new(source, batch))),
             )
         })
     }
 
     fn wait(&mut self, link: LinkId) -> BoxFuture<'static, Work> {
-        let desk = self.desk.clone();
+        let source = self.source.clone();
         self.watched(async move {
-            let found = desk.next().await;
-            Work::Feedback(link, found.map(|batch| Some(Taken::new(desk, batch))))
+            let found = source.next().await;
+            Work::Feedback(link, found.map(|batch| Some(Taken::new(source, batch))))
         })
     }
 
@@ -142,15 +136,15 @@ impl FeedbackLink {
     ) -> Option<BoxFuture<'static, Work>> {
         let batch = taken.batch.as_ref()?;
         let (tag, lock) = (batch.lock.0, batch.lock);
-        let content_type = taken.desk.source.content_type();
-        let message = to_message(batch, content_type, taken.desk.right.hub().as_str());
+        let content_type = taken.source.content_type();
+        let message = to_message(batch, content_type, taken.source.hub().as_str());
         let delivery = machine.send(link, &tag, 0, &[&message], self.settled).ok()?;
         taken.batch = None;
         if !self.settled {
             self.held.insert(delivery, lock);
             return None;
         }
-        let settling = self.desk.settle(lock, Settlement::Complete);
+        let settling = self.source.settle(lock, Settlement::Complete);
         Some(Box::pin(async move {
             if let Err(error) = settling.await {
                 tracing::warn!(%error, "a message that was sent is not removed and will be sent again");
@@ -172,7 +166,7 @@ impl FeedbackLink {
             // Forgotten without an outcome: it goes back uncounted.
             if settled {
                 self.held.remove(&delivery);
-                self.desk.release(&[lock]);
+                self.source.release(&[lock]);
             }
             return None;
         };
@@ -180,7 +174,7 @@ impl FeedbackLink {
             return None;
         }
         // Under way at once, so that a peer that leaves without waiting has it done.
-        let settling = self.desk.settle(lock, settlement);
+        let settling = self.source.settle(lock, settlement);
         Some(Box::pin(async move {
             let result = settling.await;
             Work::Settled {
@@ -203,7 +197,7 @@ impl Drop for FeedbackLink {
     fn drop(&mut self) {
         let locks: Vec<LockToken> = self.held.values().copied().collect();
         if !locks.is_empty() {
-            self.desk.release(&locks);
+            self.source.release(&locks);
         }
     }
 }
@@ -211,39 +205,44 @@ impl Drop for FeedbackLink {
 impl Source {
     fn content_type(&self) -> &'static str {
         match self {
-            Self::Feedback(_) => FEEDBACK_TYPE,
-            Self::Files(_) => NOTIFICATION_TYPE,
+            Self::Feedback(..) => FEEDBACK_TYPE,
+            Self::Files(..) => NOTIFICATION_TYPE,
         }
     }
-}
 
-impl Desk {
+    fn hub(&self) -> &HubName {
+        match self {
+            Self::Feedback(_, right) => right.hub(),
+            Self::Files(_, right) => right.hub(),
+        }
+    }
+
     async fn receive(&self) -> Result<Option<FeedbackBatch>, HubError> {
-        match &self.source {
-            Source::Feedback(feedback) => feedback.receive(&self.right).await,
-            Source::Files(files) => Ok(files.receive(&self.right).await?.map(batch_of)),
+        match self {
+            Self::Feedback(feedback, right) => feedback.receive(right).await,
+            Self::Files(files, right) => Ok(files.receive(right).await?.map(batch_of)),
         }
     }
 
     async fn next(&self) -> Result<FeedbackBatch, HubError> {
-        match &self.source {
-            Source::Feedback(feedback) => feedback.next(&self.right).await,
-            Source::Files(files) => files.next(&self.right).await.map(batch_of),
+        match self {
+            Self::Feedback(feedback, right) => feedback.next(right).await,
+            Self::Files(files, right) => files.next(right).await.map(batch_of),
         }
     }
 
     /// Under way when this returns.
     fn settle(&self, lock: LockToken, settlement: Settlement) -> BoxFuture<'static, Result<(), HubError>> {
-        match &self.source {
-            Source::Feedback(feedback) => Box::pin(feedback.settle(&self.right, lock, settlement)),
-            Source::Files(files) => Box::pin(files.settle(&self.right, lock, settlement)),
+        match self {
+            Self::Feedback(feedback, right) => Box::pin(feedback.settle(right, lock, settlement)),
+            Self::Files(files, right) => Box::pin(files.settle(right, lock, settlement)),
         }
     }
 
     fn release(&self, locks: &[LockToken]) {
-        match &self.source {
-            Source::Feedback(feedback) => feedback.release(&self.right, locks),
-            Source::Files(files) => files.release(&self.right, locks),
+        match self {
+            Self::Feedback(feedback, right) => feedback.release(right, locks),
+            Self::Files(files, right) => files.release(right, locks),
         }
     }
 }
@@ -260,9 +259,9 @@ fn batch_of(notification: FileNotification) -> FeedbackBatch {
 }
 
 impl Taken {
-    fn new(desk: Desk, batch: FeedbackBatch) -> Self {
+    fn new(source: Source, batch: FeedbackBatch) -> Self {
         Self {
-            desk,
+            source,
             batch: Some(batch),
         }
     }
@@ -271,7 +270,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(batch) = &self.batch {
-            self.desk.release(&[batch.lock]);
+            self.source.release(&[batch.lock]);
         }
     }
 }

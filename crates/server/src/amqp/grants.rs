@@ -1,6 +1,6 @@
 //! The tokens that a connection holds: put at `$cbs` or given with SASL PLAIN (amqp.md 2.2).
 
-use hub::access::{Authorized, Gate, Grant, Reason, Refusal, Resource, Subject, right};
+use hub::access::{Authorized, Gate, Grant, Operation, Reason, Refusal, Resource, Subject};
 use hub::clock::Timestamp;
 use hub::identity::IdentityId;
 use hub::limits::{Limit, Limits};
@@ -31,16 +31,12 @@ impl Grants {
         self.by_audience.retain(|(name, _)| name != audience);
     }
 
-    /// Whether any grant gives the right `R` for a path; the last refusal if none does.
-    pub(super) fn authorize<R: right::Right>(
-        &self,
-        gate: &Gate,
-        path: &str,
-    ) -> Result<Authorized<R>, Refusal> {
+    /// Whether any grant allows the operation `O` at a path; the last refusal if none does.
+    pub(super) fn authorize<O: Operation>(&self, gate: &Gate, path: &str) -> Result<Authorized<O>, Refusal> {
         let mut refusal = Refusal::new(Reason::CredentialMissing, Subject::Peer)
             .expecting("a token, put at $cbs or given with SASL PLAIN");
         for (_, grant) in &self.by_audience {
-            match gate.authorize_granted::<R>(grant, path) {
+            match gate.authorize_granted::<O>(grant, path) {
                 Ok(proof) => return Ok(proof),
                 Err(refused) => refusal = refused,
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqp::connection::LinkId;
 use amqp::performative::{Attach, Error};
-use hub::access::{Refusal, right};
+use hub::access::Refusal;
 use hub::hub::Hub;
 use hub::log::{ReadError, Record};
 use hub::records::{Kind, Outcome};
@@ -23,7 +23,7 @@ impl Connection {
         let Some(hub) = self.hub.clone() else {
             return;
         };
-        match judge(&attach, &hub, &self.grants, &self.app) {
+        match judge(&attach, &hub, &self.grants, self.origin.peer.ip(), &self.app) {
             Ok(Admission::Node(node, reply)) => {
                 self.machine.accept_attach(link, &attach, reply);
                 if let Node::Redirected(error) = &node {
@@ -170,20 +170,17 @@ impl Connection {
         }
         // Devices are proven with the tokens as they are, also those that end now: that finds the words for it.
         self.look_after_devices();
+        self.recheck_network(&hub)?;
         self.grants.expire(hub.gate(), self.app.clock.now());
-        // A token for the whole hub covers every link.
-        let Err(refusal) = self.grants.authorize::<right::ServiceConnect>(hub.gate(), "") else {
-            return Ok(());
-        };
         let links: Vec<(LinkId, Refusal)> = self
             .nodes
             .iter()
-            .filter_map(|(link, node)| Some((*link, self.refusal_of(node, &hub)?)))
+            .filter_map(|(link, node)| Some((*link, node.refusal(&self.grants, hub.gate())?)))
             .collect();
-        if !links.is_empty() {
+        if let Some((_, refusal)) = links.first() {
             self.app
                 .records
-                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(&refusal));
+                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(refusal));
         }
         for (link, refusal) in links {
             self.end_link(link, fault::of_refusal(&refusal));
@@ -199,11 +196,29 @@ impl Connection {
         Ok(())
     }
 
-    /// Why no token covers a link any more.
-    fn refusal_of(&self, node: &Node, hub: &Hub) -> Option<Refusal> {
-        let path = node.path()?;
-        self.grants
-            .authorize::<right::ServiceConnect>(hub.gate(), path)
-            .err()
+    /// Ends links at endpoints that the peer's address may not use any more, and the connection when it may use none.
+    fn recheck_network(&mut self, hub: &Hub) -> Result<(), Ending> {
+        let peer = self.origin.peer.ip();
+        let refusals = self.nodes.iter().filter_map(|(link, node)| {
+            let refusal = hub.gate().admit(node.endpoint()?, peer).err()?;
+            Some((*link, refusal))
+        });
+        let refusals: Vec<(LinkId, Refusal)> = refusals.collect();
+        if let Some((_, first)) = refusals.first() {
+            self.app
+                .records
+                .leave(self.origin.clone(), crate::refusal::closing_outcome_of(first));
+        }
+        for (link, refusal) in refusals {
+            self.end_link(link, fault::of_refusal(&refusal));
+        }
+        match self.admit_peer(hub) {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                let now = self.app.clock.elapsed();
+                self.machine.close(now, Some(fault::of_refusal(&refusal)));
+                Err(Ending::Denied(Box::new(refusal)))
+            }
+        }
     }
 }

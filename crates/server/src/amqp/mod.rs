@@ -26,8 +26,11 @@ mod sasl;
 mod service_links;
 mod settlement;
 mod text;
+mod told;
 
+pub(crate) use attach::SERVICE_LINKS;
 pub(crate) use connection::serve;
+pub(crate) use told::Told;
 
 use hub::limits::{Limit, Limits};
 

@@ -137,12 +137,15 @@ impl Reader {
     }
 
     fn wait(&mut self, link: LinkId, machine: &mut Machine, hub: &Hub) -> Option<Wait> {
-        if !self.read.is_empty() || self.waiting {
+        if !self.read.is_empty() {
             return None;
         }
         let log = hub.telemetry().log();
         let end = log.info(self.partition)?.next;
         if self.next < end {
+            if self.waiting {
+                return None;
+            }
             let credit = usize::try_from(machine.credit(link)).unwrap_or(usize::MAX);
             if credit == 0 {
                 // The next flow of the peer asks again.
@@ -157,7 +160,11 @@ impl Reader {
                 READ_BYTES_MAX,
             )));
         }
+        // Also for a drain that begins while something new is awaited (2.6.7). No read is under way: one ends before the end.
         machine.exhausted(link);
+        if self.waiting {
+            return None;
+        }
         let mut appended = log.watch(self.partition)?;
         let next = self.next;
         self.waiting = true;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amqp::connection::{Connection as Machine, Delivery, LinkId, SaslCode};
 use amqp::performative::{DeliveryState, Error};
-use hub::access::right;
+use hub::access::operation::ReadEvents;
 use hub::hub::Hub;
 use hub::records::{Kind, Outcome};
 
@@ -23,7 +23,11 @@ impl Connection {
             sasl::Demand::Anonymous => self.machine.sasl_outcome(SaslCode::Ok),
             sasl::Demand::Unknown => self.machine.sasl_outcome(SaslCode::Auth),
             sasl::Demand::Plain { user, password } => {
-                match sasl::hub_of(user, self.stream.server_name(), &self.app) {
+                let hub = sasl::hub_of(user, self.stream.server_name(), &self.app).and_then(|hub| {
+                    self.admit_peer(&hub)?;
+                    Ok(hub)
+                });
+                match hub {
                     Ok(hub) => self.check_plain(hub, user.to_owned(), password.to_owned()),
                     Err(refusal) => {
                         self.refused(&refusal);
@@ -35,8 +39,11 @@ impl Connection {
     }
 
     pub(super) fn check_plain(&mut self, hub: Arc<Hub>, user: String, password: String) {
+        let (app, from) = (Arc::clone(&self.app), self.origin.peer.ip());
         self.work.push(Box::pin(async move {
-            let result = hub.gate().grant_plain(&user, &password).await;
+            let claim = hub.gate().claim_of(&password);
+            let decision = hub.gate().grant_plain(&user, &password);
+            let result = app.try_login(hub.name(), &claim, from, decision).await;
             Work::Checked(Box::new(Checked {
                 request: None,
                 audience: user,
@@ -90,8 +97,11 @@ impl Connection {
         match cbs::demand(&request) {
             Ok(cbs::Demand::Put { audience, token }) => {
                 let (audience, token) = (audience.to_owned(), token.to_owned());
+                let (app, from) = (Arc::clone(&self.app), self.origin.peer.ip());
                 self.work.push(Box::pin(async move {
-                    let result = hub.gate().grant(&token).await;
+                    let claim = hub.gate().claim_of(&token);
+                    let decision = hub.gate().grant(&token);
+                    let result = app.try_login(hub.name(), &claim, from, decision).await;
                     Work::Checked(Box::new(Checked {
                         request: Some((link, request)),
                         audience,
@@ -120,7 +130,7 @@ impl Connection {
         };
         let answer = match self
             .grants
-            .authorize::<right::ServiceConnect>(hub.gate(), "messages/events/$management")
+            .authorize::<ReadEvents>(hub.gate(), super::attach::MANAGEMENT_PATH)
         {
             Ok(_) => management::answer(&request, &hub),
             Err(refusal) => {

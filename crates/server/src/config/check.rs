@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engines::external::ExternalBlobs;
+
 use super::problem::{ConfigError, Place, Problem};
 use super::{Config, HubConfig, Mode};
 
@@ -113,6 +115,13 @@ fn check_hub(hub: &HubConfig, texts: &mut Vec<String>) {
             "retention_bytes",
             "give at least segment_bytes: telemetry is removed by whole segments".to_owned(),
         );
+    }
+    let usable = hub.storage.external().and_then(|settings| {
+        let opened = settings.map(ExternalBlobs::open).transpose();
+        opened.map_err(|error| error.to_string())
+    });
+    if let Err(text) = usable {
+        add("storage", text);
     }
     if hub.commit_delay > COMMIT_DELAY_MAX {
         add("commit_delay", "give at most 1 s: devices wait for it".to_owned());

@@ -11,6 +11,7 @@ mod form;
 mod nearest;
 mod problem;
 mod read;
+mod storage;
 mod table;
 mod write;
 
@@ -29,6 +30,7 @@ pub use form::{LogFormat, parse_duration};
 pub use hub::limits::Fidelity;
 pub use problem::{ConfigError, Place, Problem};
 pub use read::{Flag, Sources, overlay};
+pub use storage::{StorageConfig, StorageKind};
 pub use table::environment_name;
 pub use write::{print, reference};
 
@@ -39,6 +41,10 @@ pub struct Config {
     pub mode: Mode,
     /// The folder that holds everything the server keeps.
     pub data_dir: PathBuf,
+    /// The file with the master key that keys are stored under; empty until it is given.
+    pub master_key_file: PathBuf,
+    /// Whether the system may write core files of the server, and debuggers may look into it.
+    pub allow_core_dumps: bool,
     /// How closely quotas follow Azure's.
     pub fidelity: Fidelity,
     /// Where to listen.
@@ -140,6 +146,8 @@ pub struct HubConfig {
     pub event_sources: EventSources,
     /// Whether services are notified of uploaded files.
     pub file_notifications: bool,
+    /// Where uploaded files are kept.
+    pub storage: StorageConfig,
 }
 
 impl HubConfig {
@@ -155,6 +163,7 @@ impl HubConfig {
             commit_delay: Duration::from_millis(2),
             event_sources: EventSources::default(),
             file_notifications: false,
+            storage: StorageConfig::default(),
         }
     }
 }
@@ -171,6 +180,8 @@ impl Default for Config {
         Self {
             mode: Mode::Production,
             data_dir: PathBuf::from("/var/lib/ironhub"),
+            master_key_file: PathBuf::new(),
+            allow_core_dumps: false,
             fidelity: Fidelity::Native,
             listeners: Listeners {
                 mqtt: everywhere(MQTT_PORT),

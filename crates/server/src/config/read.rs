@@ -301,7 +301,7 @@ fn key_of_variable(variable: &str, rest: &str) -> Option<String> {
     let hub = rest.strip_prefix("HUBS_")?;
     HUB_KEYS.iter().find_map(|row| {
         let name = hub
-            .strip_suffix(&row.key.to_ascii_uppercase())?
+            .strip_suffix(&row.key.to_ascii_uppercase().replace('.', "_"))?
             .strip_suffix('_')?;
         let name = name.to_ascii_lowercase().replace('_', "-");
         HubName::parse(&name).ok()?;

@@ -38,6 +38,10 @@ macro_rules! rows {
 pub(super) const KEYS: &[Row<Config>] = rows! {
     "data_dir" path data_dir,
         "Folder that holds everything the server keeps; only its owner may look inside.";
+    "master_key_file" path master_key_file,
+        "File with the master key that the keys in the data folder are sealed under; without it, a file beside that folder is made.";
+    "allow_core_dumps" switch allow_core_dumps,
+        "Whether core files may be written and debuggers may attach; both show every key that is in memory.";
     "fidelity" fidelity fidelity,
         "How closely quotas follow Azure's: \"azure\" takes them number for number, \"native\" lifts those that hurt.";
     "listeners.mqtt" addresses listeners.mqtt,
@@ -78,6 +82,22 @@ pub(super) const HUB_KEYS: &[Row<HubConfig>] = rows! {
         "What readers see beside the telemetry: changes of twins, identities and connections that come and go.";
     "file_notifications" switch file_notifications,
         "Whether services are notified of files that devices have uploaded.";
+    "storage.kind" storage_kind storage.kind,
+        "Where uploaded files are kept: \"local\" in the data folder, served by the hub; else in a store that devices write to directly.";
+    "storage.endpoint" optional_address storage.endpoint,
+        "Address of the store, if it is not Azure's or Amazon's own; HTTPS only.";
+    "storage.container" name storage.container,
+        "Container of Azure Blob Storage, or bucket of S3, that holds the files.";
+    "storage.account" name storage.account,
+        "Storage account, or id of the access key of S3.";
+    "storage.key" secret storage.key,
+        "Key of the account, or secret of the access key; better given in the environment or with storage.key_file.";
+    "storage.key_file" path storage.key_file,
+        "File that holds the key of the account, or the secret of the access key.";
+    "storage.region" name storage.region,
+        "Region of S3.";
+    "storage.authorities" path storage.authorities,
+        "PEM file of the authorities to trust for the store instead of the system's.";
 };
 
 /// The environment variable of a key: `listeners.mqtt` is `IRONHUB_LISTENERS_MQTT`.

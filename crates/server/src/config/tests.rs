@@ -72,7 +72,8 @@ fn every_section_is_read() {
          [hubs.plant-1]\nhost_names = [\"Plant-1.Example\", \"10.0.0.1\"]\npartition_count = 8\n\
          retention_age = \"7 days\"\nretention_bytes = \"10 GiB\"\nsegment_bytes = \"128 MiB\"\ncommit_delay = \"0 s\"\n\
          event_sources = [\"lifecycle\"]\n\
-         file_notifications = true\n",
+         file_notifications = true\n\
+         [hubs.plant-1.storage]\nkind = \"azure\"\naccount = \"acct\"\ncontainer = \"files\"\nkey = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n",
     )
     .load();
     assert!(config.data_dir.ends_with("data") && config.data_dir.is_absolute());
@@ -106,6 +107,13 @@ fn every_section_is_read() {
             ..hub::events::EventSources::default()
         },
         file_notifications: true,
+        storage: StorageConfig {
+            kind: StorageKind::Azure,
+            container: "files".to_owned(),
+            account: "acct".to_owned(),
+            key: engines::external::StoreKey::new("MDEyMzQ1Njc4OWFiY2RlZg=="),
+            ..StorageConfig::default()
+        },
     };
     assert_eq!(config.hubs, [expected]);
 }
@@ -122,6 +130,33 @@ fn flags_beat_the_environment_and_it_beats_the_file() {
     assert_eq!(hub(&config).partition_count, 5);
     assert_eq!(hub(&config).retention_age, Duration::from_secs(3 * 86_400));
     assert_eq!(hub(&config).segment_bytes, 2 << 20);
+}
+
+/// A store of its own for the files of a hub.
+const STORAGE: &str = "storage.kind = \"s3\"\nstorage.account = \"id\"\nstorage.container = \"files\"\n";
+
+#[test]
+fn the_key_of_a_store_comes_from_anywhere_and_is_never_shown() {
+    let file = format!("{MINIMAL}{STORAGE}");
+    let missing = Bench::new(&file).error();
+    assert!(
+        missing.contains("hubs.hub1.storage: there is no key"),
+        "{missing}"
+    );
+    let config = Bench::new(&file)
+        .variable("IRONHUB_HUBS_HUB1_STORAGE_KEY", "a-secret")
+        .load();
+    assert!(!print(&config).contains("a-secret"));
+    assert!(!format!("{config:?}").contains("a-secret"));
+    let bench = Bench::new(&format!("{file}storage.key_file = \"key\"\n"));
+    let unreadable = bench.error();
+    assert!(unreadable.contains("the file key with the key"), "{unreadable}");
+    std::fs::write(bench.folder.path().join("key"), "a-secret\n").unwrap();
+    let settings = hub(&bench.load()).storage.external().unwrap().unwrap();
+    assert_eq!(settings.key, engines::external::StoreKey::new("a-secret"));
+    let twice = bench.set("hubs.hub1.storage.key=another").error();
+    assert!(twice.contains("are both given"), "{twice}");
+    assert!(!twice.contains("another"), "{twice}");
 }
 
 #[test]

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use hub::access::right::ServiceConnect;
+use hub::access::operation::ReadUploads;
 use hub::files::{BlobAccess, BlobName, CONTAINER, Permissions, SasRefusal};
 use hub::hub::Hub;
+use hub::network::Endpoint;
 use hub::records::{Kind, Origin, Outcome};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -71,6 +72,7 @@ pub(super) async fn answer(
 async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: &Arc<Peer>) -> Result<Reply, Fault> {
     let (head, body) = request.into_parts();
     let hub = find_hub(&head, &app, peer)?;
+    admit(&head, &app, &hub, peer)?;
     let access = authorize(&head, &app, &hub, peer).await?;
     let operation = query_parameter(head.uri.query(), "comp");
     let call = BlobCall {
@@ -95,6 +97,27 @@ async fn dispatch(request: Request<Incoming>, app: Arc<App>, peer: &Arc<Peer>) -
     }
 }
 
+/// Whoever brings a token is a service, others are devices.
+fn admit(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<(), Fault> {
+    let endpoint = if head.headers.contains_key(AUTHORIZATION) {
+        Endpoint::Service
+    } else {
+        Endpoint::Device
+    };
+    let admitted = hub
+        .gate()
+        .admit(endpoint, peer.address.ip())
+        .and_then(|_| hub.admit_tls(peer.tls_version));
+    admitted.map_err(|refusal| {
+        let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+        app.records.leave(origin, outcome_of(&refusal));
+        Fault::new(
+            Problem::AuthenticationFailed,
+            refusal.to_peer().message().to_owned(),
+        )
+    })
+}
+
 /// Lets a peer in by the signature of its query, or by the token of a service. What of it is missing for the operation is found by
 /// the operation.
 async fn authorize(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<BlobAccess, Fault> {
@@ -109,7 +132,7 @@ async fn authorize(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<Bl
         .and_then(|value| value.to_str().ok());
     let access = if let Some(token) = token {
         let path = format!("{CONTAINER}/{name}");
-        let right = hub.gate().authorize_service::<ServiceConnect>(token, &path);
+        let right = hub.gate().authorize_service::<ReadUploads>(token, &path);
         let right = right.map_err(|refusal| {
             leave(app, hub, peer, &name, outcome_of(&refusal));
             Fault::from(Problem::AuthenticationFailed)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use hub::error::Error;
 use hub::files::{BlobError, SasRefusal};
-use hub::limits::Exceeded;
+use hub::limits::{Exceeded, Limit};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
@@ -43,6 +43,7 @@ macro_rules! problems {
 problems! {
     AuthenticationFailed FORBIDDEN "The server failed to authenticate the request.";
     AuthorizationPermissionMismatch FORBIDDEN "The signature does not allow this operation.";
+    AccountQuotaExceeded CONFLICT "The files of the hub fill their quota.";
     BlobAlreadyExists CONFLICT "The specified blob already exists.";
     BlobNotFound NOT_FOUND "The specified blob does not exist.";
     BlockCountExceedsLimit CONFLICT "The blocks of the blob are too many, or too large together.";
@@ -148,7 +149,12 @@ impl From<BlobError> for Fault {
                 tracing::error!(detail, "an upload finds no room");
                 Problem::ServerBusy.into()
             }
-            BlobError::Failed(detail) | BlobError::Damaged(detail) => {
+            // The last three are of stores that are never served from here.
+            BlobError::Failed(detail)
+            | BlobError::Damaged(detail)
+            | BlobError::Unreachable(detail)
+            | BlobError::Refused(detail)
+            | BlobError::Name(detail) => {
                 tracing::error!(detail, "a file cannot be written or read");
                 Problem::InternalError.into()
             }
@@ -158,7 +164,11 @@ impl From<BlobError> for Fault {
 
 impl From<Exceeded> for Fault {
     fn from(exceeded: Exceeded) -> Self {
-        Self::new(Problem::RequestBodyTooLarge, exceeded.to_string())
+        let problem = match exceeded.limit {
+            Limit::BlobHubBytesMax => Problem::AccountQuotaExceeded,
+            _ => Problem::RequestBodyTooLarge,
+        };
+        Self::new(problem, exceeded.to_string())
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn put_block_list(call: BlobCall) -> Result<Reply, Fault> {
     digests.update(&body);
     digests.finish()?;
     let blocks = blobs_list::parse(&body, limits.get(Limit::BlobBlocksMax))?;
-    let committed = call.access.commit(&blocks, blob, condition).await;
+    let committed = call.access.commit(&blocks, blob, condition).await?;
     let properties = committed.map_err(|error| condition_fault(error, condition))?;
     Ok(created(&properties, None))
 }
@@ -135,7 +135,7 @@ async fn receive(
     let mut digests = Digests::of(headers, is_md5_kept)?;
     let announced = text(headers, CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
     if let Some(announced) = announced {
-        upload.announce(announced)?;
+        upload.announce(announced).await??;
     }
     loop {
         let frame = tokio::time::timeout(patience, body.frame()).await;

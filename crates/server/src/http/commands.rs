@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hub::access::right::{CommandsPurge, ServiceConnect};
+use hub::access::operation::{PurgeCommands, SendCommands};
 use hub::clock::Timestamp;
 use hub::commands::{Ack, Command, CommandId};
 use hub::error::{Code, Error};
@@ -47,7 +47,7 @@ struct Draft {
 
 /// Sends a command; 201 with its message id and its place in the queue. A command without an id is given one.
 pub(super) async fn send(mut call: Call, target: &Target) -> Result<Reply, Error> {
-    let right = call.authorize::<ServiceConnect>()?;
+    let right = call.authorize::<SendCommands>()?;
     let identity = Call::identity(target)?;
     let body = call.body().await?;
     let draft: Draft = serde_json::from_slice(&body)
@@ -64,7 +64,7 @@ pub(super) async fn send(mut call: Call, target: &Target) -> Result<Reply, Error
 }
 
 pub(super) async fn purge(call: &Call, target: &Target) -> Result<Reply, Error> {
-    let right = call.authorize::<CommandsPurge>()?;
+    let right = call.authorize::<PurgeCommands>()?;
     let identity = Call::identity(target)?;
     let purged = call.app.commands.purge(&right, &identity).await?;
     reply::json(

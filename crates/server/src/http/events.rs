@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
-use hub::access::right::{RegistryRead, ServiceConnect};
+use hub::access::operation::{ReadEvents, ReadHub};
 use hub::error::Error;
 use hub::log::{Log, Partition, Record as LogRecord, Sequence};
 use hub::records::{Filter, Record};
@@ -37,7 +37,7 @@ const MONITOR_BYTES_MAX: usize = 256 * 1_024;
 
 /// The newest records of the hub, and those that follow if they are asked for.
 pub(super) fn records(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<RegistryRead>()?;
+    call.authorize::<ReadHub>()?;
     // A peer that was refused before it named a hub belongs to none. Where there is one hub it can only have meant that one; where
     // there are several, the owner of one must not learn who came to another.
     let is_shared = call.app.hubs.all().len() > 1;
@@ -55,7 +55,12 @@ pub(super) fn records(call: &Call) -> Result<Reply, Error> {
     let last = recent.last().map(|record| record.number);
     let recent = stream::iter(recent.into_iter().map(|record| line(&*record)));
     if call.query("follow").as_deref() == Some("true") {
-        Ok(lines(recent.chain(follow(followed, filter, last))))
+        let end = call.ground_lost::<ReadHub>();
+        Ok(lines(
+            recent
+                .chain(follow(followed, filter, last))
+                .take_until(Box::pin(end)),
+        ))
     } else {
         Ok(lines(recent))
     }
@@ -113,7 +118,7 @@ impl Wanted {
 
 /// Events of all partitions, from now on or from the oldest that is kept.
 pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<ServiceConnect>()?;
+    call.authorize::<ReadEvents>()?;
     let earliest = match call.query("from").as_deref() {
         None | Some("latest") => false,
         Some("earliest") => true,
@@ -128,7 +133,9 @@ pub(super) fn monitor(call: &Call) -> Result<Reply, Error> {
             partitions.push(tail(Arc::clone(log), Partition(number), start, wanted.clone()).boxed());
         }
     }
-    Ok(lines(partitions))
+    Ok(lines(
+        partitions.take_until(Box::pin(call.ground_lost::<ReadEvents>())),
+    ))
 }
 
 /// The events of one partition from a place on, as lines; ends when the log cannot be read at all.
@@ -181,13 +188,13 @@ fn shown(partition: Partition, record: &LogRecord, wanted: &Wanted) -> Option<By
     wanted.takes(&json).then(|| line(json.value()))
 }
 
-fn line(value: &impl serde::Serialize) -> Bytes {
+pub(super) fn line(value: &impl serde::Serialize) -> Bytes {
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()
 }
 
-fn lines(lines: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
+pub(super) fn lines(lines: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
     let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(line)));
     let mut reply = Response::new(StreamBody::new(frames).boxed_unsync());
     reply

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hub::access::right::{RegistryRead, ServiceConnect};
+use hub::access::operation::{ReadDevices, ReadTwins};
 use hub::bus::Address;
 use hub::clock::Timestamp;
 use hub::error::Error;
@@ -55,7 +55,7 @@ struct Known {
 }
 
 pub(super) async fn identity(call: &Call, target: &Target) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryRead>()?;
+    let proof = call.authorize::<ReadDevices>()?;
     let id = Call::identity(target)?;
     let known = match call.app.registry.find(&proof, &id).await? {
         None => None,
@@ -144,7 +144,7 @@ fn connection(call: &Call, id: &IdentityId, presence: Presence) -> Value {
 /// Its versions, or why they are not told.
 async fn twin(call: &Call, id: &IdentityId) -> Value {
     let untold = |reason: &str| json!({ "untold": reason });
-    let Some(right) = call.holds::<ServiceConnect>() else {
+    let Some(right) = call.holds::<ReadTwins>() else {
         return untold("the caller has no right to read twins");
     };
     let view = match call.app.twins.get(&right, id).await {

@@ -1,7 +1,7 @@
 //! Feedback over HTTPS (service-rest.md 7). Its headers and the parameter `reject` are not confirmed by any source; they are as
 //! suggested there.
 
-use hub::access::right::ServiceConnect;
+use hub::access::operation::ReceiveFeedback;
 use hub::commands::{LockToken, Settlement};
 use hub::error::{Code, Error};
 use hyper::Response;
@@ -17,7 +17,7 @@ const FEEDBACK: HeaderValue = HeaderValue::from_static("application/vnd.microsof
 
 /// One batch, or 204 when none is due.
 pub(super) async fn receive(call: &Call) -> Result<Reply, Error> {
-    let right = call.authorize::<ServiceConnect>()?;
+    let right = call.authorize::<ReceiveFeedback>()?;
     let Some(batch) = call.app.feedback.receive(&right).await? else {
         return Ok(reply::no_content());
     };
@@ -47,7 +47,7 @@ pub(super) async fn abandon(call: &Call, lock: &str) -> Result<Reply, Error> {
 }
 
 async fn settle(call: &Call, lock: &str, settlement: Settlement) -> Result<Reply, Error> {
-    let right = call.authorize::<ServiceConnect>()?;
+    let right = call.authorize::<ReceiveFeedback>()?;
     let lock = LockToken::parse(lock).ok_or_else(|| {
         Error::peer(
             Code::DeviceMessageLockLost,

@@ -1,8 +1,9 @@
 //! File upload as devices ask for it: a slot before, a word after (device-mqtt-https.md 11.6).
 
 use hub::access::Authenticated;
-use hub::error::{Code, Error};
+use hub::error::{Code, Error, Fault};
 use hub::limits::Limit;
+use hub::records::{Kind, Outcome};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -39,13 +40,14 @@ pub(super) async fn begin(mut call: Call, target: &Target) -> Result<Reply, Erro
     let name = wanted
         .blob_name
         .ok_or_else(|| Error::argument("The field 'blobName' is missing"))?;
-    let upload = call.app.files.begin(&proof, call.host(), &name).await?;
+    let begun = call.app.files.begin(&proof, call.host(), &name).await;
+    let upload = begun.inspect_err(|error| record_trouble(&call, &proof, error))?;
     reply::json(
         StatusCode::OK,
         &json!({
             "correlationId": upload.correlation_id,
-            "hostName": upload.host,
-            "containerName": upload.container,
+            "hostName": upload.location.host,
+            "containerName": upload.location.container,
             "blobName": upload.blob.as_str(),
             "sasToken": upload.sas_token,
         }),
@@ -69,8 +71,24 @@ pub(super) async fn complete(mut call: Call, target: &Target, id: Option<String>
             "The field 'isSuccess' is missing",
         )
     })?;
-    call.app.files.complete(&proof, &id, is_success).await?;
+    let completed = call.app.files.complete(&proof, &id, is_success).await;
+    completed.inspect_err(|error| record_trouble(&call, &proof, error))?;
     Ok(reply::no_content())
+}
+
+/// What is not the device's fault is on record beside it: the store does not answer, refuses the hub, or is full.
+fn record_trouble(call: &Call, proof: &Authenticated, error: &Error) {
+    let reason = match error.code() {
+        _ if error.fault() == Fault::Peer => return,
+        Code::DefaultStorageEndpointNotConfigured => "storage_missing",
+        Code::InvalidStorageEndpointOrBlob => "storage_refuses",
+        Code::IotHubQuotaExceeded => "storage_full",
+        _ => "storage_fails",
+    };
+    let text = error.detail().unwrap_or_else(|| error.message()).to_owned();
+    let outcome = Outcome::new(Kind::Refused, "storage", reason, text)
+        .advising("Look at the keys hubs.NAME.storage of the configuration and at the store itself.");
+    call.leave(proof.identity(), outcome);
 }
 
 async fn authenticate(call: &Call, target: &Target, endpoint: &str) -> Result<Authenticated, Error> {

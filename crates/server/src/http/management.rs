@@ -1,6 +1,6 @@
 //! Ironhub's own additions: status and consumer groups.
 
-use hub::access::right::{RegistryRead, RegistryWrite};
+use hub::access::operation::{ReadConsumerGroups, ReadStatistics, WriteConsumerGroups};
 use hub::error::{Code, Error};
 use hub::log::{LogHealth, Partition};
 use hub::readers::{GroupError, GroupName};
@@ -12,7 +12,7 @@ use super::request::Call;
 
 /// How the hub is: what `ironhub status` shows.
 pub(super) async fn status(call: &Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryRead>()?;
+    let proof = call.authorize::<ReadStatistics>()?;
     let (app, hub) = (&call.app, &call.hub);
     let log = hub.telemetry().log();
     let partitions: Vec<Value> = (0..log.partition_count())
@@ -49,14 +49,14 @@ pub(super) async fn status(call: &Call) -> Result<Reply, Error> {
 }
 
 pub(super) async fn list_groups(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<RegistryRead>()?;
+    call.authorize::<ReadConsumerGroups>()?;
     let groups = call.hub.groups().list().await?;
     let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     reply::json(StatusCode::OK, &json!({ "consumerGroups": names }))
 }
 
 pub(super) async fn put_group(call: &Call, name: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryWrite>()?;
+    let proof = call.authorize::<WriteConsumerGroups>()?;
     let group = parse_group(name)?;
     let created = call
         .hub
@@ -71,7 +71,7 @@ pub(super) async fn put_group(call: &Call, name: &str) -> Result<Reply, Error> {
 }
 
 pub(super) async fn delete_group(call: &Call, name: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryWrite>()?;
+    let proof = call.authorize::<WriteConsumerGroups>()?;
     let group = parse_group(name)?;
     call.hub
         .groups()
@@ -81,13 +81,14 @@ pub(super) async fn delete_group(call: &Call, name: &str) -> Result<Reply, Error
     Ok(reply::no_content())
 }
 
-fn parse_group(name: &str) -> Result<GroupName, Error> {
+pub(super) fn parse_group(name: &str) -> Result<GroupName, Error> {
     GroupName::parse(name).map_err(|invalid| Error::argument(invalid.to_string()))
 }
 
-fn group_error(error: GroupError) -> Error {
+pub(super) fn group_error(error: GroupError) -> Error {
     match error {
         GroupError::Store(error) => error.into(),
+        GroupError::Audit(error) => error,
         GroupError::NotFound(_) => Error::peer(Code::GenericNotFound, error.to_string()),
         GroupError::TooMany(_) | GroupError::DefaultStays => Error::argument(error.to_string()),
     }

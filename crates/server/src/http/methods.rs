@@ -2,7 +2,7 @@
 //!
 //! The payload of the answer is the device's text, checked to be JSON and put into the body as it is spelled.
 
-use hub::access::{Authorized, right};
+use hub::access::operation::InvokeMethods;
 use hub::error::{Code, Error};
 use hub::limits::Limit;
 use hub::methods::{MethodAnswer, MethodCall};
@@ -12,7 +12,7 @@ use super::request::Call;
 use super::route::Target;
 
 pub(super) async fn invoke(mut call: Call, target: &Target) -> Result<Reply, Error> {
-    let right: Authorized<right::ServiceConnect> = call.authorize()?;
+    let right = call.authorize::<InvokeMethods>()?;
     let identity = Call::identity(target)?;
     let body = call.body_within(Limit::RegistryBodyBytesMax).await?;
     let mut waits = false;

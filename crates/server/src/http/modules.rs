@@ -1,6 +1,6 @@
 //! Modules as service clients call them, and an edge device for its own ones (service-rest.md 2.3 and 4).
 
-use hub::access::right::{RegistryRead, RegistryWrite};
+use hub::access::operation::{DeleteDevices, ReadDevices, WriteDevices};
 use hub::error::{Code, Error};
 use hub::identity::{DeviceId, IfMatch, Module, ModuleDraft, ModuleId, ModuleJson};
 use hyper::StatusCode;
@@ -12,7 +12,7 @@ use super::request::Call;
 /// All of them, by id: there is no paging.
 pub(super) async fn list(call: &Call, device: &str) -> Result<Reply, Error> {
     let device = parse_id(device)?;
-    let caller = call.authorize_modules::<RegistryRead>(&device).await?;
+    let caller = call.authorize_modules::<ReadDevices>(&device).await?;
     let modules = call.app.registry.list_modules(&caller, &device).await?;
     let mut live = Vec::with_capacity(modules.len());
     for module in &modules {
@@ -28,7 +28,7 @@ pub(super) async fn list(call: &Call, device: &str) -> Result<Reply, Error> {
 
 pub(super) async fn put(mut call: Call, device: &str, module: &str) -> Result<Reply, Error> {
     let (device, id) = parse(device, module)?;
-    let caller = call.authorize_modules::<RegistryWrite>(&device).await?;
+    let caller = call.authorize_modules::<WriteDevices>(&device).await?;
     let if_match = IfMatch::parse(call.if_match());
     let body = call.body().await?;
     let draft = ModuleDraft::from_json(&body, &device, &id, &call.app.limits)?;
@@ -41,14 +41,14 @@ pub(super) async fn put(mut call: Call, device: &str, module: &str) -> Result<Re
 
 pub(super) async fn get(call: &Call, device: &str, module: &str) -> Result<Reply, Error> {
     let (device, id) = parse(device, module)?;
-    let caller = call.authorize_modules::<RegistryRead>(&device).await?;
+    let caller = call.authorize_modules::<ReadDevices>(&device).await?;
     let module = call.app.registry.get_module(&caller, &device, &id).await?;
     module_reply(call, &module).await
 }
 
 pub(super) async fn delete(call: &Call, device: &str, module: &str) -> Result<Reply, Error> {
     let (device, id) = parse(device, module)?;
-    let caller = call.authorize_modules::<RegistryWrite>(&device).await?;
+    let caller = call.authorize_modules::<DeleteDevices>(&device).await?;
     let if_match = IfMatch::parse(call.if_match());
     let registry = &call.app.registry;
     registry.delete_module(&caller, &device, &id, &if_match).await?;

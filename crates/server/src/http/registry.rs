@@ -1,6 +1,8 @@
 //! The identity registry as service clients call it (service-rest.md 4).
 
-use hub::access::right::{ConnectionStatistics, RegistryRead, RegistryWrite};
+use hub::access::operation::{
+    BulkDevices, DeleteDevices, ReadConnectionStatistics, ReadDevices, ReadStatistics, WriteDevices,
+};
 use hub::bus::Address;
 use hub::error::{Code, Error};
 use hub::identity::{BulkRequest, Device, DeviceId, DeviceJson, Draft, IdentityId, IfMatch, Live};
@@ -12,7 +14,7 @@ use super::reply::{self, Reply};
 use super::request::Call;
 
 pub(super) async fn put(mut call: Call, id: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryWrite>()?;
+    let proof = call.authorize::<WriteDevices>()?;
     let id = parse_id(id)?;
     let if_match = IfMatch::parse(call.if_match());
     let body = call.body().await?;
@@ -22,13 +24,13 @@ pub(super) async fn put(mut call: Call, id: &str) -> Result<Reply, Error> {
 }
 
 pub(super) async fn get(call: &Call, id: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryRead>()?;
+    let proof = call.authorize::<ReadDevices>()?;
     let device = call.app.registry.get(&proof, &parse_id(id)?).await?;
     device_reply(call, &device).await
 }
 
 pub(super) async fn delete(call: &Call, id: &str) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryWrite>()?;
+    let proof = call.authorize::<DeleteDevices>()?;
     let id = parse_id(id)?;
     call.app
         .registry
@@ -39,7 +41,7 @@ pub(super) async fn delete(call: &Call, id: &str) -> Result<Reply, Error> {
 
 /// Order is by id, there is no paging: that is how the operation is defined.
 pub(super) async fn list(call: &Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryRead>()?;
+    let proof = call.authorize::<ReadDevices>()?;
     let top = call.query("top").and_then(|top| top.parse().ok());
     let devices = call.app.registry.list(&proof, top).await?;
     let mut live = Vec::with_capacity(devices.len());
@@ -55,7 +57,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, Error> {
 }
 
 pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryWrite>()?;
+    let proof = call.authorize::<BulkDevices>()?;
     let body = call.body().await?;
     let request = BulkRequest::from_json(&body, &call.app.limits)?;
     let result = call.app.registry.bulk(&proof, request, &call.app.twins).await;
@@ -68,12 +70,12 @@ pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
 }
 
 pub(super) async fn device_statistics(call: &Call) -> Result<Reply, Error> {
-    let proof = call.authorize::<RegistryRead>()?;
+    let proof = call.authorize::<ReadStatistics>()?;
     reply::json(StatusCode::OK, &call.app.registry.statistics(&proof).await?)
 }
 
 pub(super) fn service_statistics(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<ConnectionStatistics>()?;
+    call.authorize::<ReadConnectionStatistics>()?;
     let connected = call.app.bus.held_devices(call.hub.name());
     reply::json(StatusCode::OK, &json!({ "connectedDeviceCount": connected }))
 }

@@ -46,6 +46,11 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, E
     Ok(reply)
 }
 
+/// 200 without a body.
+pub(crate) fn empty_ok() -> Reply {
+    Response::new(whole(Bytes::new()))
+}
+
 /// 204 without a body.
 pub(crate) fn no_content() -> Reply {
     let mut reply = Response::new(whole(Bytes::new()));
@@ -92,7 +97,8 @@ fn failed(error: &Error, form: &Form, tracking: &Tracking) -> Reply {
     reply
 }
 
-fn status_of(code: Code) -> StatusCode {
+/// The HTTP status of a code.
+pub(crate) fn status_of(code: Code) -> StatusCode {
     StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 

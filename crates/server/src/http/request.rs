@@ -1,33 +1,41 @@
 //! From a request to its operation: hub, API version, credential, body, in this order; each refusal leaves a record.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hub::access::{
-    Authenticated, Authorized, Credential, ModuleCaller, Reason, Refusal, Subject, Usage, right,
+    Admitted, Authenticated, Authorized, Credential, ModuleCaller, Operation, Provenance, Reason, Refusal,
+    Subject, Usage,
 };
 use hub::error::{Code, Error};
+use hub::failures::Claim;
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
-use hub::records::Origin;
+use hub::network::Endpoint;
+use hub::records::{Origin, Outcome};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use crate::app::App;
-use crate::refusal::outcome_of;
+use crate::refusal::{closing_outcome_of, outcome_of};
 use crate::tracking::Tracking;
-use crate::websocket::Endpoint;
+use crate::websocket::Endpoint as WebSocketEndpoint;
 
 use super::connection::Peer;
+use super::demand::Demand;
 use super::reply::{self, Reply};
 use super::route::{NoRoute, Route, Target, query_flag, query_parameter};
 use super::{
-    blobs, commands, device, events, explain, feedback, files, management, methods, modules, registry, twins,
+    advice, arm, audit, authorities, blobs, commands, device, events, explain, explain_auth, feedback, files,
+    management, master_key, methods, modules, policies, registry, revocation, roles, settings, twins,
     upgrade,
 };
 
@@ -48,14 +56,88 @@ const API_VERSIONS: [&str; 13] = [
     "2024-03-31",
 ];
 
+/// How often an open stream is asked whether its ground still holds.
+const GROUND_PERIOD: Duration = Duration::from_millis(500);
+
 /// A request whose hub is known.
 pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) hub: Arc<Hub>,
     pub(super) tracking: Tracking,
+    admitted: Admitted,
     peer: Arc<Peer>,
     head: Parts,
     body: Option<Incoming>,
+    // What the route asks of its caller.
+    demand: Demand,
+}
+
+/// Who asks and with what, before it is said of which hub.
+pub(super) struct Caller {
+    app: Arc<App>,
+    tracking: Tracking,
+    peer: Arc<Peer>,
+    head: Parts,
+}
+
+impl Caller {
+    pub(super) fn new(app: Arc<App>, peer: Arc<Peer>, tracking: Tracking, head: Parts) -> Self {
+        Self {
+            app,
+            tracking,
+            peer,
+            head,
+        }
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The same request, of a hub whose network rules let the caller in.
+    pub(super) fn call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Error> {
+        self.try_call(hub, body, demand)
+            .map_err(|refusal| self.refuse(hub, &refusal))
+    }
+
+    fn try_call(&self, hub: &Arc<Hub>, body: Option<Incoming>, demand: Demand) -> Result<Call, Refusal> {
+        let admitted = hub
+            .gate()
+            .admit_any(&[Endpoint::Service], self.peer.address.ip())?;
+        Ok(Call {
+            app: Arc::clone(&self.app),
+            hub: Arc::clone(hub),
+            admitted,
+            tracking: self.tracking.clone(),
+            peer: Arc::clone(&self.peer),
+            head: self.head.clone(),
+            body,
+            demand,
+        })
+    }
+
+    fn refuse(&self, hub: &Hub, refusal: &Refusal) -> Error {
+        let origin = Origin::new(self.peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+        self.app.records.leave(origin, outcome_of(refusal));
+        refusal.to_peer()
+    }
+
+    /// The hubs in which the caller may do the operation `O`: at least one, or a refusal that leaves a record.
+    pub(super) fn hubs_with<O: Operation>(&self) -> Result<Vec<Arc<Hub>>, Error> {
+        let mut allowed = Vec::new();
+        let mut first_refusal = None;
+        for hub in self.app.hubs.all() {
+            let call = self.try_call(&hub, None, Demand::Operation(O::DEFINITION));
+            match call.and_then(|call| call.try_authorize::<O>()) {
+                Ok(_) => allowed.push(hub),
+                Err(refusal) => first_refusal = first_refusal.or(Some((hub, refusal))),
+            }
+        }
+        match first_refusal {
+            Some((hub, refusal)) if allowed.is_empty() => Err(self.refuse(&hub, &refusal)),
+            _ => Ok(allowed),
+        }
+    }
 }
 
 /// Answers a request; never fails.
@@ -67,8 +149,9 @@ pub(super) async fn answer(request: Request<Incoming>, app: Arc<App>, peer: Arc<
         return blobs::answer(request, app, &peer, &tracking).await;
     }
     let is_head = request.method() == Method::HEAD;
-    let answered = match Endpoint::find(request.uri().path()) {
+    let answered = match WebSocketEndpoint::find(request.uri().path()) {
         Some(endpoint) => upgrade::answer(endpoint, request, &app, &peer),
+        None if arm::is_address(request.uri().path()) => Ok(arm::answer(request, app, peer, &tracking).await),
         None => dispatch(request, app, peer, &tracking).await,
     };
     let mut reply = answered.unwrap_or_else(|error| reply::error(&error, &tracking));
@@ -97,14 +180,30 @@ async fn dispatch(
     if route.needs_api_version() {
         check_api_version(&head)?;
     }
+    let admitted = hub
+        .gate()
+        .admit_any(route.endpoints(), peer.address.ip())
+        .and_then(|admitted| hub.admit_tls(peer.tls_version).map(|()| admitted))
+        .map_err(|refusal| {
+            let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
+            app.records.leave(origin, outcome_of(&refusal));
+            refusal.to_peer()
+        })?;
     let call = Call {
         app,
         hub,
+        admitted,
         tracking: tracking.clone(),
         peer,
         head,
         body: Some(body),
+        demand: route.demand(),
     };
+    call.hub.gate().prepare(call.token()).await;
+    carry_out(route, call).await
+}
+
+async fn carry_out(route: Route, call: Call) -> Result<Reply, Error> {
     match route {
         Route::PutDevice(id) => registry::put(call, &id).await,
         Route::GetDevice(id) => registry::get(&call, &id).await,
@@ -134,11 +233,42 @@ async fn dispatch(
         Route::CompleteFeedback(lock) => feedback::complete(&call, &lock).await,
         Route::AbandonFeedback(lock) => feedback::abandon(&call, &lock).await,
         Route::Explain(target) => explain::identity(&call, &target).await,
+        Route::ExplainAuth => explain_auth::explain(call).await,
+        Route::GetSettings => settings::get(&call),
+        Route::PatchSettings => settings::patch(call).await,
         Route::Status => management::status(&call).await,
+        Route::MasterKeyStatus => master_key::status(&call).await,
+        Route::RotateMasterKey => master_key::rotate(&call).await,
         Route::ListConsumerGroups => management::list_groups(&call).await,
         Route::PutConsumerGroup(name) => management::put_group(&call, &name).await,
         Route::DeleteConsumerGroup(name) => management::delete_group(&call, &name).await,
+        Route::ListAuthorities => authorities::list(&call),
+        Route::GetAuthority(name) => authorities::get(&call, &name),
+        Route::PutAuthority(name) => authorities::put(call, &name).await,
+        Route::DeleteAuthority(name) => authorities::delete(&call, &name).await,
+        Route::DrawAuthorityCode(name) => authorities::code(&call, &name).await,
+        Route::VerifyAuthority(name) => authorities::verify(call, &name).await,
+        Route::ListPolicies => policies::list(&call),
+        Route::CreatePolicy => policies::create(call).await,
+        Route::GetPolicy(name) => policies::get(&call, &name).await,
+        Route::PutPolicy(name) => policies::put(call, &name).await,
+        Route::DeletePolicy(name) => policies::delete(&call, &name).await,
+        Route::RotatePolicy(name) => policies::rotate(call, &name).await,
+        Route::ListIssuers => roles::list_issuers(&call),
+        Route::PutIssuer(name) => roles::put_issuer(call, &name).await,
+        Route::DeleteIssuer(name) => roles::delete_issuer(&call, &name).await,
+        Route::ListRoles => roles::list_roles(&call),
+        Route::PutRole(name) => roles::put_role(call, &name).await,
+        Route::DeleteRole(name) => roles::delete_role(&call, &name).await,
+        Route::ListAssignments => roles::list_assignments(&call),
+        Route::Assign => roles::assign(call).await,
+        Route::Unassign(id) => roles::unassign(&call, &id).await,
+        Route::Revocation(route) => revocation::answer(call, &route).await,
         Route::Events => events::records(&call),
+        Route::Advice => advice::advice(&call).await,
+        Route::Audit => audit::page(&call).await,
+        Route::ExportAudit => audit::export(&call).await,
+        Route::CheckAudit => audit::check(&call).await,
         Route::Monitor => events::monitor(&call),
     }
 }
@@ -158,6 +288,31 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
     })
 }
 
+/// Whether a path is for those who manage hubs.
+fn is_management(path: &str) -> bool {
+    const OWN: &str = "/$ironhub/";
+    let is_own = path
+        .get(..OWN.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(OWN));
+    is_own || arm::is_address(path)
+}
+
+/// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.
+fn signature_of_bearer(text: &str) -> &str {
+    const SIGNATURE: &str = "SharedAccessSignature ";
+    match text.split_once(' ') {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("bearer")
+                && rest
+                    .get(..SIGNATURE.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(SIGNATURE)) =>
+        {
+            rest
+        }
+        _ => text,
+    }
+}
+
 fn check_api_version(head: &Parts) -> Result<(), Error> {
     match query_parameter(head.uri.query(), "api-version") {
         Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
@@ -166,24 +321,43 @@ fn check_api_version(head: &Parts) -> Result<(), Error> {
 }
 
 impl Call {
-    /// Demands the right `R`. Refusals leave a record, the peer learns only that it is not authorised.
-    pub(super) fn authorize<R: right::Right>(&self) -> Result<Authorized<R>, Error> {
-        self.try_authorize().map_err(|refusal| self.refuse(&refusal))
+    /// Demands that the caller may do the operation `O`. Refusals leave a record, the peer learns only that it is not authorised.
+    pub(super) fn authorize<O: Operation>(&self) -> Result<Authorized<O>, Error> {
+        self.check_demand::<O>()?;
+        let (failures, hub, from) = (&self.app.failures, self.hub.name(), self.peer_address());
+        let claim = self.hub.gate().claim_of(self.token());
+        let decision = failures.check(hub, &claim, from).and_then(|()| {
+            self.try_authorize()
+                .map_err(|refusal| failures.note(hub, &claim, from, refusal))
+        });
+        let proof = decision.map_err(|refusal| self.refuse(&refusal))?;
+        failures.vouch(hub, &claim, from);
+        Ok(proof)
     }
 
-    /// Demands the right `R`, or that the caller is the edge device whose modules are asked for.
-    pub(super) async fn authorize_modules<R: right::Right>(
+    /// Demands that the caller may do the operation `O`, or is the edge device whose modules are asked for.
+    pub(super) async fn authorize_modules<O: Operation>(
         &self,
         device: &DeviceId,
-    ) -> Result<ModuleCaller<R>, Error> {
+    ) -> Result<ModuleCaller<O>, Error> {
+        self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        match gate.authorize_modules(self.token(), device, &self.path()).await {
-            Ok(caller) => {
-                self.peer.note_known();
-                Ok(caller)
-            }
-            Err(refusal) => Err(self.refuse(&refusal)),
-        }
+        let claim = gate.claim_of(self.token());
+        let path = self.path();
+        let decision = gate.authorize_modules(self.token(), device, &path);
+        let decision = self
+            .app
+            .try_login(self.hub.name(), &claim, self.peer_address(), decision)
+            .await;
+        let caller = decision.map_err(|refusal| self.refuse(&refusal))?;
+        let endpoint = match &caller {
+            ModuleCaller::Service(_) => Endpoint::Service,
+            ModuleCaller::EdgeDevice(_) => Endpoint::Device,
+        };
+        gate.admit(endpoint, self.peer_address())
+            .map_err(|refusal| self.refuse(&refusal))?;
+        self.peer.note_known();
+        Ok(caller.coming_from(self.provenance()))
     }
 
     /// Demands that the peer is the device or module itself; `endpoint` is the path below it that the request is for.
@@ -194,13 +368,16 @@ impl Call {
     ) -> Result<Authenticated, Error> {
         let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
         let gate = self.hub.gate();
-        let decision = gate
-            .authenticate_device(identity, &credential, Usage::Request(endpoint))
+        let claim = Claim::Identity(identity.clone());
+        let decision = gate.authenticate_device(identity, &credential, Usage::Request(endpoint));
+        let decision = self
+            .app
+            .try_login(self.hub.name(), &claim, self.peer_address(), decision)
             .await;
         match decision {
             Ok(proof) => {
                 self.peer.note_known();
-                Ok(proof)
+                Ok(proof.admitted(self.admitted.clone()))
             }
             Err(refusal) => {
                 let module = identity.module.as_ref().map(ModuleId::as_str);
@@ -209,7 +386,7 @@ impl Call {
                     Some(identity.device.as_str()),
                     module,
                 );
-                self.app.records.leave(origin, outcome_of(&refusal));
+                self.app.leave_refusal(origin, &refusal);
                 Err(refusal.to_peer())
             }
         }
@@ -220,14 +397,72 @@ impl Call {
         self.header(&HOST).unwrap_or_else(|| self.hub.host())
     }
 
-    fn try_authorize<R: right::Right>(&self) -> Result<Authorized<R>, Refusal> {
-        let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
-        self.peer.note_known();
-        Ok(proof)
+    /// The address that the request comes from.
+    pub(super) fn peer_address(&self) -> IpAddr {
+        self.peer.address.ip()
     }
 
+    /// Resolves when a stream that was opened for the operation `O` has lost its ground: the policy or its key is gone, or the address is denied
+    /// now. The expiry of its token does not end a stream.
+    pub(super) fn ground_lost<O: Operation>(&self) -> impl Future<Output = ()> + Send + use<O> {
+        let (app, hub, admitted) = (
+            Arc::clone(&self.app),
+            Arc::clone(&self.hub),
+            self.admitted.clone(),
+        );
+        let (token, path, address) = (self.token().to_owned(), self.path(), self.peer.address);
+        async move {
+            loop {
+                tokio::time::sleep(GROUND_PERIOD).await;
+                let gate = hub.gate();
+                let refusal = match gate.admit(admitted.endpoint(), admitted.address()) {
+                    Err(refusal) => refusal,
+                    Ok(_) => match gate.authorize_service::<O>(&token, &path) {
+                        Err(refusal) if refusal.reason != Reason::TokenExpired => refusal,
+                        _ => continue,
+                    },
+                };
+                let origin = Origin::new(address, "https").claiming(Some(hub.name().clone()), None, None);
+                app.records.leave(origin, closing_outcome_of(&refusal));
+                return;
+            }
+        }
+    }
+
+    /// The table of demands is what the documentation is made from: nothing else is asked of a caller.
+    fn check_demand<O: Operation>(&self) -> Result<(), Error> {
+        if self.demand.is_for::<O>() {
+            return Ok(());
+        }
+        Err(Error::bug(format!(
+            "the route asks for {}, which its row in the table of demands does not say",
+            O::DEFINITION.name
+        )))
+    }
+
+    fn try_authorize<O: Operation>(&self) -> Result<Authorized<O>, Refusal> {
+        let proof = self.hub.gate().authorize_service(self.token(), &self.path())?;
+        self.peer.note_known();
+        Ok(proof.coming_from(self.provenance()))
+    }
+
+    /// Where the request comes from, for the audit trail.
+    fn provenance(&self) -> Arc<Provenance> {
+        Arc::new(Provenance {
+            peer: self.peer.address,
+            protocol: "https",
+            tracking_id: self.tracking.id.as_str().into(),
+        })
+    }
+
+    /// Clients of the management plane put `Bearer` before whatever their credential returns, a shared access signature too.
     fn token(&self) -> &str {
-        self.header(&AUTHORIZATION).unwrap_or_default()
+        let text = self.header(&AUTHORIZATION).unwrap_or_default();
+        if is_management(self.head.uri.path()) {
+            signature_of_bearer(text)
+        } else {
+            text
+        }
     }
 
     /// The path as tokens name it: percent-decoded once, without the first slash.
@@ -240,17 +475,26 @@ impl Call {
     fn refuse(&self, refusal: &Refusal) -> Error {
         let (device, module) = match &refusal.subject {
             Subject::Identity(identity) => (Some(identity.device.as_str()), identity.module.as_ref()),
-            Subject::Policy(_) | Subject::Peer => (None, None),
+            Subject::Policy(_) | Subject::Principal(_) | Subject::Peer => (None, None),
         };
         let hub = Some(self.hub.name().clone());
         let origin =
             Origin::new(self.peer.address, "https").claiming(hub, device, module.map(ModuleId::as_str));
-        self.app.records.leave(origin, outcome_of(refusal));
-        refusal.to_peer()
+        self.app.leave_refusal(origin, refusal);
+        refusal.to_peer_on(self.head.method.as_str(), self.head.uri.path())
     }
 
-    /// The right `R` if the caller has it, for what is shown beside what it asked for: its absence refuses nothing.
-    pub(super) fn holds<R: right::Right>(&self) -> Option<Authorized<R>> {
+    /// Leaves a record of a request of a device that was refused for another reason than its credential.
+    pub(super) fn leave(&self, identity: &IdentityId, outcome: Outcome) {
+        let hub = Some(self.hub.name().clone());
+        let module = identity.module.as_ref().map(ModuleId::as_str);
+        let origin =
+            Origin::new(self.peer.address, "https").claiming(hub, Some(identity.device.as_str()), module);
+        self.app.records.leave(origin, outcome);
+    }
+
+    /// The operation `O` if the caller may do it, for what is shown beside what it asked for: its absence refuses nothing.
+    pub(super) fn holds<O: Operation>(&self) -> Option<Authorized<O>> {
         self.try_authorize().ok()
     }
 
@@ -296,6 +540,18 @@ impl Call {
     /// Reads the body of a registry request. Only called for a peer that is authorised.
     pub(super) async fn body(&mut self) -> Result<Bytes, Error> {
         self.body_within(Limit::RegistryBodyBytesMax).await
+    }
+
+    /// Reads a body of JSON that may hold keys: what is wrong with it is told without repeating any of it.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let bytes = self.body().await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::peer(
+                Code::DeserializationError,
+                format!("The body is not the JSON that the operation expects: line {line}, column {column}"),
+            )
+        })
     }
 
     /// Reads a body of at most a limit's bytes. Only called for a peer that is authorised.

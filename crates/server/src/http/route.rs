@@ -2,6 +2,7 @@
 //!
 //! Fixed words compare without case, a slash at the end does not count, and ids are percent-decoded once; a `+` stays a plus.
 
+use hub::network::Endpoint;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
@@ -10,6 +11,53 @@ use percent_encoding::percent_decode_str;
 pub(crate) struct Target {
     pub(crate) device: String,
     pub(crate) module: Option<String>,
+}
+
+/// What is asked of the revocation of the hub, below `/$ironhub/v1/revocation`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RevocationRoute {
+    /// `GET blocks`
+    ListBlocks,
+    /// `POST blocks`
+    Block,
+    /// `DELETE blocks/{id}`
+    Unblock(String),
+    /// `GET lists`
+    ListLists,
+    /// `PUT lists/{name}`
+    DefineList(String),
+    /// `PUT lists/{name}/content`
+    UploadList(String),
+    /// `POST lists/{name}/refresh`
+    RefreshList(String),
+    /// `DELETE lists/{name}`
+    RemoveList(String),
+    /// `PUT settings`
+    Settings,
+}
+
+impl RevocationRoute {
+    /// `rest` follows `revocation/`; `id` is its second segment, decoded.
+    fn find(rest: &[&str], method: &str, id: String) -> Result<Self, NoRoute> {
+        match (rest, method) {
+            (["blocks"], "GET") => Ok(Self::ListBlocks),
+            (["blocks"], "POST") => Ok(Self::Block),
+            (["blocks", _], "DELETE") => Ok(Self::Unblock(id)),
+            (["lists"], "GET") => Ok(Self::ListLists),
+            (["lists", _], "PUT") => Ok(Self::DefineList(id)),
+            (["lists", _], "DELETE") => Ok(Self::RemoveList(id)),
+            (["lists", _, "content"], "PUT") => Ok(Self::UploadList(id)),
+            (["lists", _, "refresh"], "POST") => Ok(Self::RefreshList(id)),
+            (["settings"], "PUT") => Ok(Self::Settings),
+            (
+                ["blocks" | "lists" | "settings"]
+                | ["blocks" | "lists", _]
+                | ["lists", _, "content" | "refresh"],
+                _,
+            ) => Err(NoRoute::Method),
+            _ => Err(NoRoute::Path),
+        }
+    }
 }
 
 /// An operation on the HTTPS listener.
@@ -21,6 +69,8 @@ pub(crate) enum Route {
     GetDevice(String),
     /// `DELETE /devices/{id}`
     DeleteDevice(String),
+    /// `GET, POST /$ironhub/v1/revocation/blocks`, ..
+    Revocation(RevocationRoute),
     /// `GET /devices?top=`
     ListDevices,
     /// `POST /devices`
@@ -65,8 +115,20 @@ pub(crate) enum Route {
     CompleteFeedback(String),
     /// `POST /messages/serviceBound/feedback/{lock}/abandon`
     AbandonFeedback(String),
+    /// `GET /$ironhub/v1/settings`
+    GetSettings,
+    /// `PATCH /$ironhub/v1/settings`
+    PatchSettings,
     /// `GET /$ironhub/v1/status`
     Status,
+    /// `GET /$ironhub/v1/advice`
+    Advice,
+    /// `GET /$ironhub/v1/audit`
+    Audit,
+    /// `GET /$ironhub/v1/audit/export`
+    ExportAudit,
+    /// `GET /$ironhub/v1/audit/check`
+    CheckAudit,
     /// `GET /$ironhub/v1/events`
     Events,
     /// `GET /$ironhub/v1/monitor`
@@ -77,12 +139,60 @@ pub(crate) enum Route {
     PutConsumerGroup(String),
     /// `DELETE /$ironhub/v1/consumer-groups/{name}`
     DeleteConsumerGroup(String),
+    /// `GET /$ironhub/v1/authorities`
+    ListAuthorities,
+    /// `GET /$ironhub/v1/authorities/{name}`
+    GetAuthority(String),
+    /// `PUT /$ironhub/v1/authorities/{name}`
+    PutAuthority(String),
+    /// `DELETE /$ironhub/v1/authorities/{name}`
+    DeleteAuthority(String),
+    /// `POST /$ironhub/v1/authorities/{name}/code`
+    DrawAuthorityCode(String),
+    /// `POST /$ironhub/v1/authorities/{name}/verify`
+    VerifyAuthority(String),
+    /// `GET /$ironhub/v1/policies`
+    ListPolicies,
+    /// `POST /$ironhub/v1/policies`
+    CreatePolicy,
+    /// `GET /$ironhub/v1/policies/{name}`
+    GetPolicy(String),
+    /// `PUT /$ironhub/v1/policies/{name}`
+    PutPolicy(String),
+    /// `DELETE /$ironhub/v1/policies/{name}`
+    DeletePolicy(String),
+    /// `POST /$ironhub/v1/policies/{name}/rotate`
+    RotatePolicy(String),
+    /// `GET /$ironhub/v1/issuers`
+    ListIssuers,
+    /// `PUT /$ironhub/v1/issuers/{name}`
+    PutIssuer(String),
+    /// `DELETE /$ironhub/v1/issuers/{name}`
+    DeleteIssuer(String),
+    /// `GET /$ironhub/v1/roles`
+    ListRoles,
+    /// `PUT /$ironhub/v1/roles/{name}`
+    PutRole(String),
+    /// `DELETE /$ironhub/v1/roles/{name}`
+    DeleteRole(String),
+    /// `GET /$ironhub/v1/assignments`
+    ListAssignments,
+    /// `POST /$ironhub/v1/assignments`
+    Assign,
+    /// `DELETE /$ironhub/v1/assignments/{id}`
+    Unassign(String),
     /// `POST /$ironhub/v1/commands/{id}[/modules/{module}]`
     SendCommand(Target),
     /// `GET /$ironhub/v1/explain/{id}[/modules/{module}]`
     Explain(Target),
     /// `GET /$ironhub/v1/watch/{id}[/modules/{module}]`
     WatchTwin(Target),
+    /// `POST /$ironhub/v1/explain-auth`
+    ExplainAuth,
+    /// `GET /$ironhub/v1/master-key`
+    MasterKeyStatus,
+    /// `POST /$ironhub/v1/master-key/rotate`
+    RotateMasterKey,
 }
 
 /// A request for nothing that exists.
@@ -201,17 +311,62 @@ impl Route {
             (["commands", _, "modules", _], "POST") => Ok(Self::SendCommand(target(3, true))),
             (["explain", _], "GET") => Ok(Self::Explain(target(3, false))),
             (["explain", _, "modules", _], "GET") => Ok(Self::Explain(target(3, true))),
+            (["explain-auth"], "POST") => Ok(Self::ExplainAuth),
             (["watch", _], "GET") => Ok(Self::WatchTwin(target(3, false))),
             (["watch", _, "modules", _], "GET") => Ok(Self::WatchTwin(target(3, true))),
+            (["advice"], "GET") => Ok(Self::Advice),
+            (["audit"], "GET") => Ok(Self::Audit),
+            (["audit", "export"], "GET") => Ok(Self::ExportAudit),
+            (["audit", "check"], "GET") => Ok(Self::CheckAudit),
+            (["revocation", rest @ ..], method) => {
+                RevocationRoute::find(rest, method, id(4)).map(Self::Revocation)
+            }
+            (["settings"], "GET") => Ok(Self::GetSettings),
+            (["settings"], "PATCH") => Ok(Self::PatchSettings),
             (["status"], "GET") => Ok(Self::Status),
             (["events"], "GET") => Ok(Self::Events),
             (["monitor"], "GET") => Ok(Self::Monitor),
+            (["master-key"], "GET") => Ok(Self::MasterKeyStatus),
+            (["master-key", "rotate"], "POST") => Ok(Self::RotateMasterKey),
             (["consumer-groups"], "GET") => Ok(Self::ListConsumerGroups),
             (["consumer-groups", _], "PUT") => Ok(Self::PutConsumerGroup(id(3))),
+            (["issuers"], "GET") => Ok(Self::ListIssuers),
+            (["issuers", _], "PUT") => Ok(Self::PutIssuer(id(3))),
+            (["issuers", _], "DELETE") => Ok(Self::DeleteIssuer(id(3))),
+            (["roles"], "GET") => Ok(Self::ListRoles),
+            (["roles", _], "PUT") => Ok(Self::PutRole(id(3))),
+            (["roles", _], "DELETE") => Ok(Self::DeleteRole(id(3))),
+            (["assignments"], "GET") => Ok(Self::ListAssignments),
+            (["assignments"], "POST") => Ok(Self::Assign),
+            (["assignments", _], "DELETE") => Ok(Self::Unassign(id(3))),
             (["consumer-groups", _], "DELETE") => Ok(Self::DeleteConsumerGroup(id(3))),
+            (["authorities"], "GET") => Ok(Self::ListAuthorities),
+            (["authorities", _], "GET") => Ok(Self::GetAuthority(id(3))),
+            (["authorities", _], "PUT") => Ok(Self::PutAuthority(id(3))),
+            (["authorities", _], "DELETE") => Ok(Self::DeleteAuthority(id(3))),
+            (["authorities", _, "code"], "POST") => Ok(Self::DrawAuthorityCode(id(3))),
+            (["authorities", _, "verify"], "POST") => Ok(Self::VerifyAuthority(id(3))),
+            (["policies"], "GET") => Ok(Self::ListPolicies),
+            (["policies"], "POST") => Ok(Self::CreatePolicy),
+            (["policies", _], "GET") => Ok(Self::GetPolicy(id(3))),
+            (["policies", _], "PUT") => Ok(Self::PutPolicy(id(3))),
+            (["policies", _], "DELETE") => Ok(Self::DeletePolicy(id(3))),
+            (["policies", _, "rotate"], "POST") => Ok(Self::RotatePolicy(id(3))),
             (
-                ["status" | "events" | "monitor" | "consumer-groups"]
-                | ["consumer-groups" | "commands" | "explain" | "watch", _]
+                [
+                    "settings" | "status" | "events" | "monitor" | "consumer-groups" | "policies"
+                    | "authorities" | "master-key" | "issuers" | "roles" | "assignments" | "audit" | "advice"
+                    | "explain-auth",
+                ]
+                | ["audit", "export" | "check"]
+                | [
+                    "consumer-groups" | "commands" | "explain" | "watch" | "policies" | "authorities"
+                    | "issuers" | "roles" | "assignments",
+                    _,
+                ]
+                | ["policies", _, "rotate"]
+                | ["authorities", _, "code" | "verify"]
+                | ["master-key", "rotate"]
                 | ["commands" | "explain" | "watch", _, "modules", _],
                 _,
             ) => Err(NoRoute::Method),
@@ -219,24 +374,72 @@ impl Route {
         }
     }
 
+    /// The endpoints of which one must be open to the peer's address: modules are looked after by services and by edge devices.
+    pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
+        match self {
+            Self::SendTelemetry(_)
+            | Self::ReceiveCommand(_)
+            | Self::SettleCommand(..)
+            | Self::AbandonCommand(..)
+            | Self::BeginUpload(_)
+            | Self::CompleteUpload(..) => &[Endpoint::Device],
+            Self::ListModules(_) | Self::PutModule(..) | Self::GetModule(..) | Self::DeleteModule(..) => {
+                &[Endpoint::Service, Endpoint::Device]
+            }
+            Self::Monitor => &[Endpoint::Reader],
+            _ => &[Endpoint::Service],
+        }
+    }
+
     /// Whether the path is one of Azure's, which need an `api-version`.
     pub(crate) fn needs_api_version(&self) -> bool {
         !matches!(
             self,
-            Self::Status
+            Self::GetSettings
+                | Self::PatchSettings
+                | Self::Revocation(_)
+                | Self::Status
+                | Self::Advice
+                | Self::Audit
+                | Self::ExportAudit
+                | Self::CheckAudit
                 | Self::Events
                 | Self::Monitor
                 | Self::ListConsumerGroups
                 | Self::PutConsumerGroup(_)
                 | Self::DeleteConsumerGroup(_)
+                | Self::ListAuthorities
+                | Self::GetAuthority(_)
+                | Self::PutAuthority(_)
+                | Self::DeleteAuthority(_)
+                | Self::DrawAuthorityCode(_)
+                | Self::VerifyAuthority(_)
+                | Self::ListPolicies
+                | Self::CreatePolicy
+                | Self::GetPolicy(_)
+                | Self::PutPolicy(_)
+                | Self::DeletePolicy(_)
+                | Self::RotatePolicy(_)
+                | Self::ListIssuers
+                | Self::PutIssuer(_)
+                | Self::DeleteIssuer(_)
+                | Self::ListRoles
+                | Self::PutRole(_)
+                | Self::DeleteRole(_)
+                | Self::ListAssignments
+                | Self::Assign
+                | Self::Unassign(_)
                 | Self::SendCommand(_)
                 | Self::Explain(_)
+                | Self::ExplainAuth
                 | Self::WatchTwin(_)
+                | Self::MasterKeyStatus
+                | Self::RotateMasterKey
         )
     }
 }
 
-fn decode(segment: &str) -> String {
+pub(super) fn decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
@@ -278,6 +481,26 @@ mod tests {
             Ok(Route::PutConsumerGroup("Cg1".to_owned()))
         );
         assert_eq!(find("POST", "/$ironhub/v1/status"), Err(NoRoute::Method));
+        assert_eq!(
+            find("POST", "/$ironhub/v1/master-key/rotate"),
+            Ok(Route::RotateMasterKey)
+        );
+        assert_eq!(find("GET", "/$ironhub/v1/master-key"), Ok(Route::MasterKeyStatus));
+        assert_eq!(
+            find("GET", "/$ironhub/v1/master-key/rotate"),
+            Err(NoRoute::Method)
+        );
+        assert_eq!(
+            find("PUT", "/$ironhub/v1/revocation/lists/Root-1/content"),
+            Ok(Route::Revocation(RevocationRoute::UploadList(
+                "Root-1".to_owned()
+            )))
+        );
+        assert_eq!(
+            find("GET", "/$ironhub/v1/revocation/lists/x"),
+            Err(NoRoute::Method)
+        );
+        assert_eq!(find("GET", "/$ironhub/v1/revocation"), Err(NoRoute::Path));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
-use hub::access::right::ServiceConnect;
+use hub::access::operation::{ReadTwins, WriteTwins};
 use hub::bus::Address;
 use hub::error::Error;
 use hub::identity::{IdentityId, Live};
@@ -20,14 +20,14 @@ use super::request::Call;
 use super::route::Target;
 
 pub(super) async fn get(call: &Call, target: &Target) -> Result<Reply, Error> {
-    let proof = call.authorize::<ServiceConnect>()?;
+    let proof = call.authorize::<ReadTwins>()?;
     let identity = Call::identity(target)?;
     let view = call.app.twins.get(&proof, &identity).await?;
     twin_reply(call, &identity, &view).await
 }
 
 pub(super) async fn patch(mut call: Call, target: &Target) -> Result<Reply, Error> {
-    let proof = call.authorize::<ServiceConnect>()?;
+    let proof = call.authorize::<WriteTwins>()?;
     let identity = Call::identity(target)?;
     let body = call.body_within(Limit::TwinBodyBytesMax).await?;
     let twins = &call.app.twins;
@@ -36,7 +36,7 @@ pub(super) async fn patch(mut call: Call, target: &Target) -> Result<Reply, Erro
 }
 
 pub(super) async fn put(mut call: Call, target: &Target) -> Result<Reply, Error> {
-    let proof = call.authorize::<ServiceConnect>()?;
+    let proof = call.authorize::<WriteTwins>()?;
     let identity = Call::identity(target)?;
     let body = call.body_within(Limit::TwinBodyBytesMax).await?;
     let twins = &call.app.twins;
@@ -46,10 +46,13 @@ pub(super) async fn put(mut call: Call, target: &Target) -> Result<Reply, Error>
 
 /// Changes of one twin as lines of JSON, while they happen (`ironhub twin watch`).
 pub(super) async fn watch(call: &Call, target: &Target) -> Result<Reply, Error> {
-    let proof = call.authorize::<ServiceConnect>()?;
+    let proof = call.authorize::<ReadTwins>()?;
     let identity = Call::identity(target)?;
     let watch = call.app.twins.watch(&proof, &identity).await?;
-    let frames = changes(watch).map(|line| Ok::<_, Infallible>(Frame::data(line)));
+    let lost = Box::pin(call.ground_lost::<ReadTwins>());
+    let frames = changes(watch)
+        .take_until(lost)
+        .map(|line| Ok::<_, Infallible>(Frame::data(line)));
     let mut reply = Response::new(StreamBody::new(frames).boxed_unsync());
     reply
         .headers_mut()

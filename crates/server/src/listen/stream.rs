@@ -5,6 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hub::settings::TlsVersion;
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -34,6 +36,30 @@ impl Stream {
             #[cfg(test)]
             Self::Memory(_) => None,
             Self::WebSocket(socket) => socket.transport().server_name(),
+        }
+    }
+
+    /// Whether the peer has ended its side already; of a transport that does not tell, it has not.
+    pub(crate) fn peer_has_left(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.peer_has_left(),
+            Self::Plain(_) | Self::WebSocket(_) => false,
+            #[cfg(test)]
+            Self::Memory(_) => false,
+        }
+    }
+
+    /// The version of TLS; none of a plain connection.
+    pub(crate) fn tls_version(&self) -> Option<TlsVersion> {
+        match self {
+            Self::Tls(stream) => Some(match stream.version() {
+                Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+                _ => TlsVersion::V1_2,
+            }),
+            Self::Plain(_) => None,
+            #[cfg(test)]
+            Self::Memory(_) => None,
+            Self::WebSocket(socket) => socket.transport().tls_version(),
         }
     }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use hub::access::{Authenticated, Credential, Reason, Refusal, Subject, Usage};
 use hub::bus::{Address, Moment};
+use hub::failures::Claim;
 use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::{Limit, Limits};
+use hub::network::Endpoint;
 use hub::records::{Kind, Origin, Outcome};
 use hub::sessions::Subscriptions;
 use mqtt::packet::{Connect, ConnectCode, Malformed, Will};
@@ -50,29 +52,42 @@ pub(super) struct Guest {
 struct TurnedAway {
     code: Option<ConnectCode>,
     outcome: Outcome,
+    // One of too many to be told.
+    is_hushed: bool,
 }
 
 impl TurnedAway {
     fn silently(outcome: Outcome) -> Box<Self> {
-        Box::new(Self { code: None, outcome })
+        Box::new(Self {
+            code: None,
+            outcome,
+            is_hushed: false,
+        })
     }
 
     fn with(code: ConnectCode, outcome: Outcome) -> Box<Self> {
         Box::new(Self {
             code: Some(code),
             outcome,
+            is_hushed: false,
         })
     }
 
-    /// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
-    /// (device-mqtt-https.md 3.3).
     fn refused(refusal: &Refusal) -> Box<Self> {
-        let code = if refusal.is_passing() || refusal.reason == Reason::IdentityDisabled {
-            ConnectCode::ServerUnavailable
-        } else {
-            ConnectCode::NotAuthorized
-        };
-        Self::with(code, outcome_of(refusal))
+        let mut turned_away = Self::with(code_of(refusal), outcome_of(refusal));
+        turned_away.is_hushed = refusal.is_hushed();
+        turned_away
+    }
+}
+
+/// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
+/// (device-mqtt-https.md 3.3). 3 was seen of a hub with network rules, too (service-rest.md 19).
+pub(crate) fn code_of(refusal: &Refusal) -> ConnectCode {
+    let may_change = matches!(refusal.reason, Reason::IdentityDisabled | Reason::NetworkDenied);
+    if refusal.is_passing() || may_change {
+        ConnectCode::ServerUnavailable
+    } else {
+        ConnectCode::NotAuthorized
     }
 }
 
@@ -96,7 +111,9 @@ pub(super) async fn login(arrival: Arrival, app: &App) -> Option<(Guest, Drainin
         },
         () = stranger.evicted() => TurnedAway::silently(evicted()),
     };
-    app.records.leave(origin, turned_away.outcome);
+    if !turned_away.is_hushed {
+        app.records.leave(origin, turned_away.outcome);
+    }
     if let Some(code) = turned_away.code {
         let answer = [0x20, 2, 0, code as u8];
         // The peer may be gone; it has been refused either way.
@@ -167,6 +184,12 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         model_id,
         has_api_version,
     } = identify(&connect, stream.server_name(), origin, app)?;
+    let from = origin.peer.ip();
+    let admitted = hub
+        .gate()
+        .admit(Endpoint::Device, from)
+        .and_then(|admitted| hub.admit_tls(stream.tls_version()).map(|()| admitted))
+        .map_err(|refusal| TurnedAway::refused(&refusal.by(Subject::Identity(identity.clone()))))?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
     let credential = Credential::sas(token).with_certificates(&certificates);
@@ -175,11 +198,15 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
         identity,
     };
     let proven = app.bus.moment(&address);
+    let claim = Claim::Identity(address.identity.clone());
     let decision = hub
         .gate()
-        .authenticate_device(&address.identity, &credential, Usage::Connection)
-        .await;
-    let proof = decision.map_err(|refusal| TurnedAway::refused(&refusal))?;
+        .authenticate_device(&address.identity, &credential, Usage::Connection);
+    // What the decision needs is large; in a box of its own it does not wait with the peer for its CONNECT.
+    let decision = Box::pin(app.try_login(hub.name(), &claim, from, decision)).await;
+    let proof = decision
+        .map_err(|refusal| TurnedAway::refused(&refusal))?
+        .admitted(admitted);
     let stored = session_of(&connect, &proof, app).await?;
     let mut answer = Vec::new();
     session

@@ -15,7 +15,7 @@ mod username;
 mod window;
 
 pub(crate) use connection::serve;
-pub(crate) use login::limits;
+pub(crate) use login::{code_of, limits};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::ioctl_fionread;
 use rustls::pki_types::CertificateDer;
@@ -122,6 +123,11 @@ impl TlsStream {
         self.server_name.as_deref()
     }
 
+    /// The version that was agreed upon.
+    pub(crate) fn version(&self) -> Option<ProtocolVersion> {
+        self.tls.protocol_version()
+    }
+
     /// The certificates of the client, leaf first, whose key it proved to hold. Their trust is not decided here.
     pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.tls.peer_certificates()
@@ -142,6 +148,15 @@ impl TlsStream {
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Whether the peer has ended its side, of TLS and of TCP. Never said too early, sometimes not at once.
+    pub(crate) fn peer_has_left(&self) -> bool {
+        let has_closed = || {
+            let ready = self.tcp.ready(Interest::READABLE).now_or_never();
+            matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+        };
+        self.read_closed && has_closed()
     }
 
     fn is_stranger(&self) -> bool {

@@ -1,6 +1,7 @@
 //! One transaction over several batches.
 
-use hub::store::{ApplyError, Expect, Key, Version, Write};
+use hub::store::{ApplyError, Collection, Expect, Key, StoreError, Version, Write, chain};
+use hub::tenancy::HubName;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
@@ -13,6 +14,8 @@ const PUT: &str = "INSERT INTO documents (collection, hub, id, version, checksum
      ON CONFLICT (collection, hub, id) DO UPDATE \
      SET version = excluded.version, checksum = excluded.checksum, body = excluded.body";
 const DELETE: &str = "DELETE FROM documents WHERE collection = ?1 AND hub = ?2 AND id = ?3";
+const LAST_DOCUMENT: &str =
+    "SELECT id, body FROM documents WHERE collection = ?1 AND hub = ?2 ORDER BY id DESC LIMIT 1";
 const COUNTER: &str = "SELECT value FROM counters WHERE collection = ?1 AND hub = ?2 AND id = ?3";
 const SET_COUNTER: &str = "INSERT INTO counters (collection, hub, id, value) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (collection, hub, id) DO UPDATE SET value = excluded.value";
@@ -121,6 +124,17 @@ fn apply(
                 add(connection, key, *delta)?;
                 None
             }
+            Write::Append {
+                collection,
+                hub,
+                body,
+            } => {
+                if !append(connection, *collection, hub, version, body)? {
+                    let reason = "a collection that is no chain of documents was appended to";
+                    return Ok(Err(StoreError::Refused(reason).into()));
+                }
+                None
+            }
         };
         if let Some(Mismatch { found }) = conflict {
             return Ok(Err(ApplyError::Conflict { index, found }));
@@ -165,6 +179,33 @@ fn put(connection: &Connection, key: &Key, version: i64, body: &[u8]) -> rusqlit
         body
     ])?;
     Ok(())
+}
+
+/// Puts a document behind the last one; `false` when that one is no document of a chain. The last one is hashed as it is found, also when it
+/// is damaged: whoever reads the chain is told of the damage, and what comes behind it is still worth keeping.
+fn append(
+    connection: &Connection,
+    collection: Collection,
+    hub: &HubName,
+    version: i64,
+    body: &[u8],
+) -> rusqlite::Result<bool> {
+    let followed = {
+        let mut statement = connection.prepare_cached(LAST_DOCUMENT)?;
+        let mut rows = statement.query(params![collection as u8, hub.as_str()])?;
+        match rows.next()? {
+            None => chain::follow(collection, hub, None, body),
+            Some(last) => {
+                let (id, stored) = (last.get_ref(0)?.as_str()?, last.get_ref(1)?.as_blob()?);
+                chain::follow(collection, hub, Some((id, stored)), body)
+            }
+        }
+    };
+    let Some((key, stored)) = followed else {
+        return Ok(false);
+    };
+    put(connection, &key, version, &stored)?;
+    Ok(true)
 }
 
 fn add(connection: &Connection, key: &Key, delta: i64) -> rusqlite::Result<()> {

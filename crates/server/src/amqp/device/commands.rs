@@ -111,13 +111,11 @@ impl Connection {
         let looks = std::mem::take(&mut conversation.looks) || more;
         match received {
             Ok(received) => {
-                let is_empty = received.deliveries.is_empty();
-                if is_current {
-                    self.send_commands(key, link, received);
-                }
+                let all_went = is_current && self.send_commands(key, link, received);
                 if looks || !is_current {
                     self.look_for_commands(key);
-                } else if is_empty {
+                } else if all_went {
+                    // The queue had no more; what it lacked is given back to a device that drains (2.6.7).
                     self.machine.exhausted(link);
                 }
             }
@@ -130,11 +128,12 @@ impl Connection {
         self.settle_outcomes_of(key);
     }
 
-    fn send_commands(&mut self, key: DeviceKey, link: LinkId, mut received: Received) {
+    /// Says whether all of them went.
+    fn send_commands(&mut self, key: DeviceKey, link: LinkId, mut received: Received) -> bool {
         let modes = self.machine.settle_modes(link);
         let settled = modes.is_some_and(|(sends, _)| sends == SenderSettleMode::Settled);
         let Some(present) = self.devices.present_mut(key) else {
-            return;
+            return false;
         };
         // What cannot be sent after all goes back.
         received.deliveries.retain(|delivery| {
@@ -163,6 +162,7 @@ impl Connection {
             }
             false
         });
+        received.deliveries.is_empty()
     }
 
     /// What the device says of a command.

@@ -1,7 +1,10 @@
 //! What a connection can prove a device with: its tokens, or the certificate of its handshake (amqp.md 2.2, 2.5).
 
-use hub::access::{Authenticated, Credential, Gate, Grant, Refusal, Usage};
+use std::net::IpAddr;
+
+use hub::access::{AuthKind, Authenticated, Credential, Gate, Grant, Refusal, Subject, Usage};
 use hub::identity::IdentityId;
+use hub::network::Endpoint;
 
 use super::super::connection::Connection;
 
@@ -10,6 +13,7 @@ pub(super) struct Credentials {
     // Tokens that cover it, the one that lasts longest first.
     grants: Vec<Grant>,
     certificates: Vec<Vec<u8>>,
+    peer: IpAddr,
 }
 
 impl Connection {
@@ -34,13 +38,26 @@ impl Connection {
                 grants.extend(self.grants.any());
             }
         }
-        Credentials { grants, certificates }
+        Credentials {
+            grants,
+            certificates,
+            peer: self.origin.peer.ip(),
+        }
     }
 }
 
 impl Credentials {
-    /// Proves a device by the first credential that does.
+    /// Proves a device, once its address is known to be let in.
     pub(super) async fn prove(&self, gate: &Gate, identity: &IdentityId) -> Result<Authenticated, Refusal> {
+        let admitted = gate
+            .admit(Endpoint::Device, self.peer)
+            .map_err(|refusal| refusal.by(Subject::Identity(identity.clone())))?;
+        let proof = self.prove_identity(gate, identity).await?;
+        Ok(proof.admitted(admitted))
+    }
+
+    /// Proves it by the first credential that does.
+    async fn prove_identity(&self, gate: &Gate, identity: &IdentityId) -> Result<Authenticated, Refusal> {
         let mut refusal = None;
         for grant in &self.grants {
             match gate.authenticate_granted(identity, grant).await {
@@ -55,5 +72,21 @@ impl Credentials {
         let credential = Credential::none().with_certificates(&self.certificates);
         gate.authenticate_device(identity, &credential, Usage::Connection)
             .await
+    }
+
+    /// Proves a device once more that is there already. What stands on the certificate of the handshake is asked whether it still
+    /// does: the certificate itself is not looked at anew, so one that expired meanwhile keeps its connection.
+    pub(super) async fn prove_again(
+        &self,
+        gate: &Gate,
+        identity: &IdentityId,
+        present: Option<&Authenticated>,
+    ) -> Result<Authenticated, Refusal> {
+        match present {
+            Some(proof) if self.grants.is_empty() && proof.method().kind == AuthKind::X509 => {
+                gate.recheck(proof).await.map(|()| proof.clone())
+            }
+            _ => self.prove(gate, identity).await,
+        }
     }
 }

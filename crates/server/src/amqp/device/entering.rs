@@ -6,6 +6,7 @@ use amqp::performative::Error;
 use amqp::value::Value;
 use hub::access::{Authenticated, Refusal};
 use hub::bus::Inbox;
+use hub::failures::Claim;
 use hub::records::{Kind, Outcome};
 
 use super::super::connection::{Connection, Work};
@@ -42,10 +43,13 @@ impl Connection {
             .find_map(|waiting| model_id(&waiting.attach));
         let credentials = self.credentials_for(&address.identity);
         let peer: Arc<str> = self.origin.peer.to_string().into();
+        let from = self.origin.peer.ip();
         let (app, inbox) = (Arc::clone(&self.app), Arc::clone(&self.mailbox));
         self.work.push(Box::pin(async move {
             let entered = async {
-                let proof = credentials.prove(hub.gate(), &address.identity).await?;
+                let claim = Claim::Identity(address.identity.clone());
+                let decision = credentials.prove(hub.gate(), &address.identity);
+                let proof = app.try_login(hub.name(), &claim, from, decision).await?;
                 let inbox: Arc<dyn Inbox> = Arc::<Mailbox>::clone(&inbox);
                 let held = Held::claim(&app, &address, peer, inbox).await;
                 hub.gate().recheck(&proof).await?;
@@ -78,13 +82,14 @@ impl Connection {
         }
         if let Some(by) = device.displaced_by.take() {
             let error = stolen(&by);
-            return self.turn_away(key, waiting, &error, displaced(Kind::Refused, &by));
+            return self.turn_away(key, waiting, &error, Some(displaced(Kind::Refused, &by)));
         }
         match entered {
             Ok(entry) => self.let_in(key, *entry, waiting),
             Err(refusal) => {
                 let error = fault::of_refusal(&refusal);
-                self.turn_away(key, waiting, &error, outcome_of(&refusal));
+                let told = (!refusal.is_hushed()).then(|| outcome_of(&refusal));
+                self.turn_away(key, waiting, &error, told);
             }
         }
     }
@@ -131,11 +136,13 @@ impl Connection {
         self.leave_if_idle(key);
     }
 
-    fn turn_away(&mut self, key: DeviceKey, waiting: Vec<Waiting>, error: &Error, outcome: Outcome) {
+    fn turn_away(&mut self, key: DeviceKey, waiting: Vec<Waiting>, error: &Error, outcome: Option<Outcome>) {
         let Some(device) = self.devices.remove(key) else {
             return;
         };
-        self.app.records.leave(self.origin_of(&device.address), outcome);
+        if let Some(outcome) = outcome {
+            self.app.records.leave(self.origin_of(&device.address), outcome);
+        }
         for Waiting { link, attach, .. } in waiting {
             self.machine.refuse_attach(link, &attach, error.clone());
         }
@@ -155,9 +162,12 @@ impl Connection {
         }
         device.proving = true;
         let identity = device.address.identity.clone();
+        let present = device.present.as_ref().map(|present| Arc::clone(&present.proof));
         let credentials = self.credentials_for(&identity);
         self.work.push(Box::pin(async move {
-            let proven = credentials.prove(hub.gate(), &identity).await;
+            let proven = credentials
+                .prove_again(hub.gate(), &identity, present.as_deref())
+                .await;
             Work::Device(key, DeviceWork::Proven(proven))
         }));
     }

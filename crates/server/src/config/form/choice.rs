@@ -5,6 +5,7 @@ use std::path::Path;
 use hub::limits::Fidelity;
 
 use super::{Form, Raw, quoted};
+use crate::config::StorageKind;
 
 /// How lines of the log look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +60,25 @@ pub(in crate::config) const fn fidelity() -> Form<Fidelity> {
         name: "\"native\" or \"azure\"",
         read,
         write: |fidelity| Some(quoted(&fidelity.to_string())),
+    }
+}
+
+pub(in crate::config) const fn storage_kind() -> Form<StorageKind> {
+    fn read(raw: &Raw, _: Option<&Path>) -> Result<StorageKind, String> {
+        let text = raw.text("\"local\", \"azure\" or \"s3\"")?;
+        StorageKind::ALL
+            .into_iter()
+            .find(|(_, name)| *name == text)
+            .map(|(kind, _)| kind)
+            .ok_or_else(|| format!("\"{text}\" is none of \"local\", \"azure\" and \"s3\""))
+    }
+    Form {
+        name: "\"local\", \"azure\" or \"s3\"",
+        read,
+        write: |kind| {
+            let named = StorageKind::ALL.into_iter().find(|(one, _)| one == kind);
+            named.map(|(_, name)| quoted(name))
+        },
     }
 }
 

@@ -10,17 +10,19 @@ mod list;
 mod number;
 mod path;
 mod size;
+mod text;
 
 use std::path::Path;
 
 pub use choice::LogFormat;
 pub use duration::parse as parse_duration;
 
-pub(super) use choice::{fidelity, log_format, switch};
+pub(super) use choice::{fidelity, log_format, storage_kind, switch};
 pub(super) use list::{addresses, event_sources, names};
 pub(super) use number::{count, filter, limit};
 pub(super) use path::path;
 pub(super) use size::{optional_size, size};
+pub(super) use text::{name, optional_address, secret};
 
 pub(super) use duration::duration;
 

@@ -41,6 +41,10 @@ impl Connection {
             .records
             .leave(self.guest.origin.clone(), ending.outcome());
         let unsent = self.output.get(self.sent..).unwrap_or_default();
+        // After its DISCONNECT a client is owed nothing, and one that has closed would answer a farewell with a reset.
+        if ending.is_clean() && unsent.is_empty() && self.guest.stream.peer_has_left() {
+            return;
+        }
         // The peer may be gone; what it does not read any more is no loss.
         let _ = tokio::time::timeout(FAREWELL_PATIENCE, async {
             self.guest.stream.write_all(unsent).await?;

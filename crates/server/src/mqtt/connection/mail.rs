@@ -53,7 +53,11 @@ impl Connection {
 
     pub(super) fn recheck(&mut self) {
         let (hub, proof) = (Arc::clone(&self.guest.hub), Arc::clone(&self.guest.proof));
-        self.rechecking = Some(Box::pin(async move { hub.gate().recheck(&proof).await }));
+        let version = self.guest.stream.tls_version();
+        self.rechecking = Some(Box::pin(async move {
+            hub.admit_tls(version)?;
+            hub.gate().recheck(&proof).await
+        }));
     }
 
     /// Sends a call to the client (device-mqtt-https.md 9). Nothing may follow the request id in the topic.

@@ -100,6 +100,63 @@ async fn echoes_megabytes_over_tls_1_2() {
     echoes(&rustls::version::TLS12).await;
 }
 
+/// The certificates of two connections of a client, the second of which resumes the session of the first.
+async fn certificates_of_a_resumed_session(version: &'static rustls::SupportedProtocolVersion) {
+    let bench = bench().await;
+    let own = rcgen::generate_simple_self_signed(vec!["device".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let client = rustls::ClientConfig::builder_with_protocol_versions(&[version])
+        .with_root_certificates(bench.roots.clone())
+        .with_client_auth_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let connector = TlsConnector::from(Arc::new(client));
+    for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        let client = async {
+            let tcp = TcpStream::connect(bench.listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = connector.connect(name, tcp).await.unwrap();
+            stream.read_exact(&mut [0; 1]).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected));
+        };
+        let server = async {
+            let mut stream = bench.accept().await.unwrap();
+            stream.write_all(b"!").await.unwrap();
+            stream
+        };
+        let ((), server) = tokio::join!(client, server);
+        // What the gate decides by is there again, so that it decides afresh.
+        assert_eq!(
+            server.peer_certificates(),
+            Some([own.cert.der().clone()].as_slice()),
+            "{expected:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_session_shows_the_certificate_again() {
+    certificates_of_a_resumed_session(&rustls::version::TLS13).await;
+    certificates_of_a_resumed_session(&rustls::version::TLS12).await;
+}
+
+#[tokio::test]
+async fn a_peer_has_left_when_it_has_ended_its_side_and_not_before() {
+    let bench = bench().await;
+    let (mut client, server) = tokio::join!(bench.connect(&rustls::version::TLS13), bench.accept());
+    let mut server = server.unwrap();
+    client.write_all(b"bye").await.unwrap();
+    server.read_exact(&mut [0; 3]).await.unwrap();
+    assert!(!server.peer_has_left());
+    client.shutdown().await.unwrap();
+    assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
+    // The end of TCP may come a moment after that of TLS.
+    while !server.peer_has_left() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_session_ticket_goes_out_with_the_first_bytes() {
     let bench = bench().await;

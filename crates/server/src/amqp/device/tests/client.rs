@@ -11,11 +11,12 @@ use amqp::performative::{
     Target, Transfer,
 };
 use amqp::{encode, value::Value};
-use hub::access::{Authorized, right, sas};
+use hub::access::{Authorized, Operation, sas};
 use hub::clock::Timestamp;
-use hub::identity::{DeviceId, IdentityId};
+use hub::identity::{DeviceId, IdentityId, IfMatch};
 use hub::records::{Filter, Kind};
 use hub::secret::SymmetricKey;
+use hub::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
@@ -51,23 +52,9 @@ impl Bench {
         self.connect_until(devices, 86_400, 65_536).await
     }
 
-    pub(super) async fn connect_until(&self, devices: &[&str], secs: i64, frame_bytes: u32) -> Client {
-        let (near, far) = tokio::io::duplex(1 << 20);
-        let arrival = Arrival {
-            stream: Stream::Memory(far),
-            protocol: "amqp",
-            peer: "192.0.2.1:7".parse().unwrap(),
-            stranger: self.app.strangers.admit(),
-            deadline: Instant::now() + Duration::from_secs(10),
-            draining: self.drain.tracker().draining(),
-        };
-        tokio::spawn(serve(arrival, Arc::clone(&self.app)));
-        let mut client = Client {
-            stream: near,
-            input: Vec::new(),
-            said: VecDeque::new(),
-            next_delivery: 0,
-        };
+    /// A connection that has said its open and no more.
+    pub(super) async fn stranger(&self, frame_bytes: u32) -> Client {
+        let mut client = self.silent();
         client.stream.write_all(&AMQP_HEADER).await.unwrap();
         client
             .say(
@@ -79,6 +66,31 @@ impl Bench {
                 }),
             )
             .await;
+        client
+    }
+
+    /// A connection on which nothing was said.
+    pub(super) fn silent(&self) -> Client {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let arrival = Arrival {
+            stream: Stream::Memory(far),
+            protocol: "amqp",
+            peer: "192.0.2.1:7".parse().unwrap(),
+            stranger: self.app.strangers.admit(),
+            deadline: Instant::now() + Duration::from_secs(10),
+            draining: self.drain.tracker().draining(),
+        };
+        tokio::spawn(serve(arrival, Arc::clone(&self.app)));
+        Client {
+            stream: near,
+            input: Vec::new(),
+            said: VecDeque::new(),
+            next_delivery: 0,
+        }
+    }
+
+    pub(super) async fn connect_until(&self, devices: &[&str], secs: i64, frame_bytes: u32) -> Client {
+        let mut client = self.stranger(frame_bytes).await;
         client.begin(0).await;
         client.attach(0, Role::Sender, "cbs", 90, "$cbs").await;
         client.attach(0, Role::Receiver, "cbs", 91, "$cbs").await;
@@ -90,8 +102,27 @@ impl Bench {
         client
     }
 
-    pub(super) fn service<R: right::Right>(&self) -> Authorized<R> {
+    pub(super) fn service<O: Operation>(&self) -> Authorized<O> {
         hub_of(&self.app).gate().authorize_operator()
+    }
+
+    /// A token of a policy for the whole hub.
+    pub(super) fn policy_token(&self, name: &str) -> String {
+        let policy = hub_of(&self.app).gate().policies().get(name).unwrap();
+        let expires = Timestamp::from_secs(START_SECS + 86_400);
+        sas::create(HOST, expires, &policy.primary, Some(name))
+            .as_str()
+            .to_owned()
+    }
+
+    /// Puts network rules in force.
+    pub(super) async fn set_network(&self, json: &str) {
+        let network = serde_json::from_str(json).unwrap();
+        let change = |settings| Ok(Settings { network, ..settings });
+        let (hub, right) = (hub_of(&self.app), self.service());
+        hub.update_settings(&right, change, &IfMatch::Absent)
+            .await
+            .unwrap();
     }
 
     /// Reasons of the ends of a device, oldest first.
@@ -122,10 +153,15 @@ impl Client {
         self.say_with(channel, performative, &[]).await;
     }
 
-    async fn say_with(&mut self, channel: u16, performative: &Performative, payload: &[u8]) {
+    pub(super) async fn say_with(&mut self, channel: u16, performative: &Performative, payload: &[u8]) {
         let mut bytes = Vec::new();
         write_frame(&mut bytes, channel, performative, payload);
         self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    /// Bytes as they are.
+    pub(super) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
     }
 
     pub(super) async fn begin(&mut self, channel: u16) {
@@ -184,16 +220,25 @@ impl Client {
     }
 
     pub(super) async fn grant(&mut self, channel: u16, handle: u32, credit: u32) {
+        self.flow(channel, handle, 0, credit, false).await;
+    }
+
+    /// Gives credit that is to be used or given back; `count` is how many messages were received before.
+    pub(super) async fn drain(&mut self, channel: u16, handle: u32, count: u32, credit: u32) {
+        self.flow(channel, handle, count, credit, true).await;
+    }
+
+    async fn flow(&mut self, channel: u16, handle: u32, count: u32, credit: u32, drain: bool) {
         let flow = Flow {
             next_incoming_id: Some(1),
             incoming_window: 5_000,
             next_outgoing_id: 1,
             outgoing_window: 5_000,
             handle: Some(handle),
-            delivery_count: Some(0),
+            delivery_count: Some(count),
             link_credit: Some(credit),
             available: None,
-            drain: false,
+            drain,
             echo: false,
             properties: None,
         };
@@ -301,7 +346,18 @@ impl Client {
     pub(super) async fn put_token(&mut self, device: &str, secs: i64) -> i64 {
         let expires = Timestamp::from_secs(START_SECS + secs);
         let key = SymmetricKey::parse(KEY).unwrap();
-        let token = sas::create(&format!("{HOST}/devices/{device}"), expires, &key, None);
+        let audience = format!("{HOST}/devices/{device}");
+        let token = sas::create(&audience, expires, &key, None);
+        self.put(&audience, &token).await
+    }
+
+    /// Puts a token for an audience; gives the status.
+    pub(super) async fn put(&mut self, audience: &str, token: &str) -> i64 {
+        self.put_without(audience, token, "").await
+    }
+
+    /// The same in a request that lacks a property.
+    pub(super) async fn put_without(&mut self, audience: &str, token: &str, left_out: &str) -> i64 {
         let mut message = Vec::new();
         Properties {
             message_id: Some(Value::Ulong(1)),
@@ -312,12 +368,15 @@ impl Client {
             for (name, value) in [
                 ("operation", "put-token"),
                 ("type", "servicebus.windows.net:sastoken"),
-                ("name", &format!("{HOST}/devices/{device}")),
+                ("name", audience),
             ] {
+                if name == left_out {
+                    continue;
+                }
                 entries.pair(|out| encode::string(out, name), |out| encode::string(out, value));
             }
         });
-        write_value(&mut message, &Value::String(token.as_str().to_owned()));
+        write_value(&mut message, &Value::String(token.to_owned()));
         self.send(0, 90, false, &[&message]).await;
         loop {
             let (_, performative, payload) = self.next().await.expect("the answer to a token");
@@ -362,6 +421,18 @@ impl Client {
         }
     }
 
+    /// Messages with these ids were sent in another way.
+    pub(super) fn skip_deliveries(&mut self, count: u32) {
+        self.next_delivery += count;
+    }
+
+    /// Everything until the server closes.
+    pub(super) async fn bytes_to_the_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
     /// Lines for what comes within a second.
     pub(super) async fn all(&mut self) -> Vec<String> {
         let mut all = Vec::new();
@@ -389,6 +460,19 @@ impl Client {
         }
     }
 
+    /// The count of deliveries and the credit with which the next drain of a link ends.
+    pub(super) async fn drained(&mut self, handle: u32) -> (u32, u32) {
+        loop {
+            let (_, performative, _) = self.next().await.expect("the end of a drain");
+            if let Performative::Flow(flow) = performative
+                && flow.handle == Some(handle)
+                && flow.drain
+            {
+                return (flow.delivery_count.unwrap(), flow.link_credit.unwrap());
+            }
+        }
+    }
+
     /// The next message on any link, with its transfer.
     pub(super) async fn message(&mut self) -> (Transfer, Vec<u8>) {
         let mut whole = Vec::new();
@@ -407,7 +491,7 @@ impl Client {
     }
 }
 
-fn transfer(handle: u32) -> Transfer {
+pub(super) fn transfer(handle: u32) -> Transfer {
     Transfer {
         handle,
         delivery_id: None,

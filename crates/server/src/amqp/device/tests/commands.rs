@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use amqp::performative::{DeliveryState, Role, SenderSettleMode};
 use amqp::value::Value;
-use hub::access::right::ServiceConnect;
 use hub::bus::Address;
 use hub::commands::Command;
 use hub::tenancy::HubName;
@@ -20,7 +19,7 @@ async fn send(bench: &Bench, text: &'static str) {
         body: text.into(),
         ..Command::default()
     };
-    let right = bench.service::<ServiceConnect>();
+    let right = bench.service();
     bench
         .app
         .commands
@@ -134,4 +133,22 @@ async fn a_receiver_that_wants_them_settled_has_them_completed() {
     assert_eq!(transfer.settled, Some(true));
     client.all().await;
     assert_eq!(depth(&bench).await, 0);
+}
+
+/// Credit that nothing came for goes back whenever the drain begins, and a command that comes later waits for new credit.
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_back_what_the_queue_does_not_use() {
+    let bench = Bench::new().await;
+    let mut client = receiving(&bench, 10).await;
+    assert_eq!(client.all().await, Vec::<String>::new());
+    client.drain(0, 0, 0, 10).await;
+    assert_eq!(client.drained(0).await, (10, 0));
+    send(&bench, "one").await;
+    assert_eq!(client.all().await, Vec::<String>::new());
+    client.drain(0, 0, 10, 5).await;
+    let (_, message) = client.message().await;
+    assert_eq!(body(&message), "one");
+    assert_eq!(client.drained(0).await, (15, 0));
+    send(&bench, "two").await;
+    assert_eq!(client.all().await, Vec::<String>::new());
 }

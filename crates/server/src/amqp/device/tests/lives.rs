@@ -5,7 +5,6 @@ use std::time::Duration;
 use amqp::message::write_data;
 use amqp::performative::{Role, SenderSettleMode};
 use amqp::value::Value;
-use hub::access::right::RegistryWrite;
 use hub::bus::{Address, Mail};
 use hub::identity::IfMatch;
 use hub::tenancy::HubName;
@@ -66,7 +65,7 @@ async fn a_newer_connection_takes_one_device_and_leaves_the_other() {
 async fn a_deleted_device_is_sent_away_and_a_disabled_one_not_let_in() {
     let bench = Bench::new().await;
     let mut client = two(&bench, 86_400).await;
-    let right = bench.service::<RegistryWrite>();
+    let right = bench.service();
     let id = identity("d").device;
     bench
         .app
@@ -193,7 +192,7 @@ async fn a_model_that_is_announced_is_in_the_twin() {
         )
         .await;
     assert_eq!(client.line().await, "attached 0/0");
-    let right = bench.service::<hub::access::right::ServiceConnect>();
+    let right = bench.service();
     let view = bench.app.twins.get(&right, &identity("d")).await.unwrap();
     assert_eq!(view.twin.model_id(), Some("dtmi:a;1"));
 }

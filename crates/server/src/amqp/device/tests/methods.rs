@@ -6,7 +6,6 @@ use std::time::Duration;
 use amqp::message::{Properties, SectionKind, write_application_properties, write_data};
 use amqp::performative::{DeliveryState, Role};
 use amqp::{encode, value::Value};
-use hub::access::right::ServiceConnect;
 use hub::methods::{MethodAnswer, MethodCall};
 use tokio::task::JoinHandle;
 
@@ -15,7 +14,7 @@ use super::client::{Bench, Client, application, body, identity, section};
 const NODE: &str = "/devices/d/methods/devicebound";
 
 fn call(bench: &Bench, connect_secs: u64) -> JoinHandle<Result<MethodAnswer, &'static str>> {
-    let (app, right) = (Arc::clone(&bench.app), bench.service::<ServiceConnect>());
+    let (app, right) = (Arc::clone(&bench.app), bench.service());
     let call = MethodCall {
         name: "m".into(),
         payload: (&b"[1.0]"[..]).into(),

@@ -2,8 +2,10 @@
 
 mod client;
 mod commands;
+mod hostile;
 mod lives;
 mod methods;
+mod network;
 mod telemetry;
 mod twins;
 

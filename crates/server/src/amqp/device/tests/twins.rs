@@ -5,7 +5,6 @@ use std::time::Duration;
 use amqp::message::{Properties, SectionKind, write_data, write_message_annotations};
 use amqp::performative::{Role, SenderSettleMode};
 use amqp::{encode, value::Value};
-use hub::access::right::ServiceConnect;
 use tokio::time::sleep;
 
 use super::client::{Bench, Client, annotations, body, identity, section};
@@ -69,7 +68,7 @@ async fn answer(client: &mut Client) -> (Option<i64>, Option<i64>, Value, String
 }
 
 async fn patch(bench: &Bench, desired: &str) {
-    let right = bench.service::<ServiceConnect>();
+    let right = bench.service();
     let body = format!(r#"{{"properties":{{"desired":{desired}}}}}"#);
     bench
         .app
@@ -188,7 +187,7 @@ async fn a_report_that_its_sender_left_behind_is_kept() {
     client.send(0, 0, true, &[&report, &more]).await;
     drop(client);
     sleep(Duration::from_secs(1)).await;
-    let right = bench.service::<ServiceConnect>();
+    let right = bench.service();
     let view = bench.app.twins.get(&right, &identity("d")).await.unwrap();
     let shown = format!("{:?}", view.twin);
     assert!(shown.contains("\"b\""), "{shown}");

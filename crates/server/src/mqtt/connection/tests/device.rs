@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub::access::{Authorized, right, sas};
+use hub::access::{Authorized, Operation, sas};
 use hub::clock::Timestamp;
 use hub::identity::{DeviceId, IdentityId};
 use hub::methods::{MethodAnswer, MethodCall};
@@ -82,7 +82,7 @@ impl Bench {
         device
     }
 
-    pub(super) fn service(&self) -> Authorized<right::ServiceConnect> {
+    pub(super) fn service<O: Operation>(&self) -> Authorized<O> {
         hub_of(&self.app).gate().authorize_operator()
     }
 

@@ -1,224 +1,16 @@
-//! Uploads from the slot to the notification, and what ends them.
+//! Slots, notifications, and what opens a blob.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "this file is a test; its helpers are not seen as such"
-)]
+use std::sync::Arc;
 
-mod doubles;
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use bytes::Bytes;
-use hub::BoxFuture;
-use hub::access::{Authenticated, Authorized, Credential, Usage, right, sas};
-use hub::clock::{Clock, Timestamp};
+use hub::clock::Clock;
 use hub::commands::Settlement;
-use hub::error::{Code, Error};
-use hub::files::{
-    BlobError, BlobHeaders, BlobName, BlobProperties, BlobReader, BlobStore, BlobWriter, Block, BlockId,
-    Condition, FileNotification, Files, HubFiles, Permissions, SasRefusal, StagingBounds, Upload,
-};
-use hub::identity::{Companion, IfMatch, Registry};
+use hub::error::Code;
+use hub::files::{Condition, Files, HubFiles, Permissions, Place, SasRefusal};
 use hub::limits::Limit;
-use hub::store::{Collection, Range, Store};
-use hub::tenancy::HubName;
+use hub::store::Collection;
 
-use doubles::{CountingEntropy, HOST, NOW_SECS, PRIMARY, World, device, id, key, sas_body};
-
-/// Blobs that are only known to be there.
-#[derive(Default)]
-struct Sizes(Mutex<BTreeMap<String, u64>>);
-
-struct Size(BlobProperties);
-
-impl BlobReader for Size {
-    fn properties(&self) -> &BlobProperties {
-        &self.0
-    }
-
-    fn read(&mut self, _: u64, _: usize) -> BoxFuture<'_, Result<Bytes, BlobError>> {
-        Box::pin(async { Ok(Bytes::new()) })
-    }
-}
-
-fn unused<T>() -> BoxFuture<'static, Result<T, BlobError>> {
-    Box::pin(async { Err(BlobError::Failed("not part of this double".to_owned())) })
-}
-
-impl BlobStore for Sizes {
-    fn write<'a>(&'a self, _: &'a BlobName) -> BoxFuture<'a, Result<Box<dyn BlobWriter>, BlobError>> {
-        unused()
-    }
-
-    fn commit<'a>(
-        &'a self,
-        _: &'a BlobName,
-        _: &'a [BlockId],
-        _: StagingBounds,
-        _: BlobHeaders,
-        _: Condition,
-    ) -> BoxFuture<'a, Result<BlobProperties, BlobError>> {
-        unused()
-    }
-
-    fn blocks<'a>(&'a self, _: &'a BlobName) -> BoxFuture<'a, Result<Vec<Block>, BlobError>> {
-        unused()
-    }
-
-    fn open<'a>(
-        &'a self,
-        blob: &'a BlobName,
-    ) -> BoxFuture<'a, Result<Option<Box<dyn BlobReader>>, BlobError>> {
-        let bytes = self.0.lock().unwrap().get(blob.as_str()).copied();
-        let reader = bytes.map(|bytes| {
-            Box::new(Size(BlobProperties {
-                bytes,
-                last_modified: Timestamp::from_secs(NOW_SECS),
-                etag: 1,
-                headers: BlobHeaders::default(),
-            })) as Box<dyn BlobReader>
-        });
-        Box::pin(async { Ok(reader) })
-    }
-
-    fn delete<'a>(&'a self, _: &'a BlobName) -> BoxFuture<'a, Result<bool, BlobError>> {
-        unused()
-    }
-
-    fn sweep(&self, _: Timestamp) -> BoxFuture<'_, Result<usize, BlobError>> {
-        Box::pin(async { Ok(0) })
-    }
-}
-
-struct Bench {
-    world: World,
-    files: Arc<Files>,
-    blobs: Arc<Sizes>,
-    registry: Registry,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        let world = World::new().await;
-        let files = Arc::new(Files::new(
-            world.store.clone(),
-            world.clock.clone(),
-            Arc::new(CountingEntropy::default()),
-            Arc::clone(&world.limits),
-        ));
-        let blobs = Arc::new(Sizes::default());
-        let hub_files = HubFiles {
-            blobs: blobs.clone(),
-            notifies: true,
-        };
-        files.connect(&hub_name(), hub_files).await.unwrap();
-        let companion: Arc<dyn Companion> = files.clone();
-        let registry = Registry::new(
-            world.store.clone(),
-            world.bus.clone(),
-            world.clock.clone(),
-            Arc::new(CountingEntropy::default()),
-            Arc::clone(&world.limits),
-        )
-        .with_companion(companion);
-        Self {
-            world,
-            files,
-            blobs,
-            registry,
-        }
-    }
-
-    async fn create(&self, name: &str) -> Authenticated {
-        let draft = self.world.draft(&sas_body("enabled"), name);
-        self.registry
-            .put(&self.world.write, &id(name), &draft, IfMatch::Absent)
-            .await
-            .unwrap();
-        let expiry = Timestamp::from_secs(NOW_SECS + 1_000_000);
-        let token = sas::create(&format!("{HOST}/devices/{name}"), expiry, &key(PRIMARY), None);
-        let (device, credential) = (device(name), Credential::sas(&token));
-        let login = self
-            .world
-            .gate
-            .authenticate_device(&device, &credential, Usage::Connection);
-        login.await.unwrap()
-    }
-
-    async fn delete(&self, name: &str) {
-        self.registry
-            .delete(&self.world.write, &id(name), &IfMatch::Any)
-            .await
-            .unwrap();
-    }
-
-    async fn begin(&self, proof: &Authenticated, name: &str) -> Result<Upload, Error> {
-        self.files.begin(proof, HOST, name).await
-    }
-
-    /// An upload whose file is there.
-    async fn uploaded(&self, proof: &Authenticated, name: &str) -> Upload {
-        let upload = self.begin(proof, name).await.unwrap();
-        let blob = upload.blob.as_str().to_owned();
-        self.blobs.0.lock().unwrap().insert(blob, 7);
-        upload
-    }
-
-    async fn end(&self, proof: &Authenticated, upload: &Upload, is_success: bool) -> Result<(), Error> {
-        self.files
-            .complete(proof, &upload.correlation_id, is_success)
-            .await
-    }
-
-    async fn receive(&self) -> Option<FileNotification> {
-        self.files.notifications().receive(&self.service()).await.unwrap()
-    }
-
-    async fn settle(&self, notification: &FileNotification, settlement: Settlement) {
-        let settled = self
-            .files
-            .notifications()
-            .settle(&self.service(), notification.lock, settlement);
-        settled.await.unwrap();
-    }
-
-    fn service(&self) -> Authorized<right::ServiceConnect> {
-        self.world.gate.authorize_operator()
-    }
-
-    async fn opened(&self, upload: &Upload) -> Option<SasRefusal> {
-        let query = &upload.sas_token[1..];
-        let opened = self.files.open(&hub_name(), &upload.blob, query).await;
-        opened.unwrap().err()
-    }
-
-    async fn documents(&self, collection: Collection) -> usize {
-        let range = Range {
-            collection,
-            hub: hub_name(),
-            prefix: String::new(),
-            after: None,
-            limit: 1_000,
-        };
-        self.world.store.scan(&range).await.unwrap().len()
-    }
-
-    fn advance(&self, secs: u64) {
-        self.world.clock.advance(Duration::from_secs(secs));
-    }
-}
-
-fn hub_name() -> HubName {
-    HubName::parse("hub1").unwrap()
-}
-
-fn code(result: Result<impl Sized, Error>) -> Code {
-    result.err().unwrap().code()
-}
+use crate::bench::{Bench, code, hub_name};
+use crate::doubles::{CountingEntropy, HOST};
 
 #[tokio::test]
 async fn a_file_is_told_once_and_its_slot_is_free() {
@@ -398,6 +190,7 @@ async fn a_hub_without_a_place_says_so() {
     let proof = bench.create("d1").await;
     let files = Files::new(
         bench.world.store.clone(),
+        bench.world.vault.clone(),
         bench.world.clock.clone(),
         Arc::new(CountingEntropy::default()),
         Arc::clone(&bench.world.limits),
@@ -412,7 +205,7 @@ async fn a_key_is_drawn_once() {
     let proof = bench.create("d1").await;
     let upload = bench.begin(&proof, "f").await.unwrap();
     let hub_files = HubFiles {
-        blobs: bench.blobs.clone(),
+        place: Place::Served(bench.blobs.clone()),
         notifies: true,
     };
     bench.files.connect(&hub_name(), hub_files).await.unwrap();

@@ -1,0 +1,367 @@
+//! Takes in what there is, one thing after the other, and says what could be better.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::check::Check;
+use super::keys::{Keys, Shared};
+use super::report::{Finding, Report, Tally};
+use crate::access::{Policy, Rights, Rules};
+use crate::clock::Timestamp;
+use crate::identity::{Authentication, IdentityRef, Status};
+use crate::limits::{Limit, Limits};
+use crate::presence::Presence;
+
+/// The policy that holds every right by design.
+const OWNER: &str = "iothubowner";
+
+/// Below this share of certificates, in percent, more of them are advised.
+const CERTIFICATES_PERCENT_MIN: u64 = 50;
+
+/// Devices below which a share says nothing.
+const SHARE_DEVICES_MIN: u64 = 10;
+
+/// What is long and what is soon.
+#[derive(Debug, Clone, Copy)]
+pub struct Thresholds {
+    /// Keys older than this are old.
+    pub key_age: Duration,
+    /// Devices and policies that were idle for longer are told of.
+    pub idle: Duration,
+    /// Certificates that expire within this are told of.
+    pub expiry: Duration,
+    /// Keys that are compared at most.
+    pub keys_max: usize,
+}
+
+impl Thresholds {
+    /// Those in force.
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            key_age: limits.time(Limit::AdviseKeyAgeSecs),
+            idle: limits.time(Limit::AdviseIdleSecs),
+            expiry: limits.time(Limit::AdviseExpirySecs),
+            keys_max: limits.size(Limit::AdviseKeysMax),
+        }
+    }
+}
+
+/// A policy, and when it was used last.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyState<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// When its key was used last; never, if not since somebody counts.
+    pub used: Timestamp,
+}
+
+/// A CA certificate of the hub.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthorityState<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// When it expires.
+    pub expires: Timestamp,
+    /// Whether possession of its key was proven.
+    pub is_verified: bool,
+}
+
+/// How the hub itself is set.
+#[derive(Debug, Clone, Copy)]
+pub struct Switches {
+    /// Which ways in are closed.
+    pub rules: Rules,
+}
+
+/// Everything that was taken in so far.
+#[derive(Debug)]
+pub struct Survey {
+    now: Timestamp,
+    thresholds: Thresholds,
+    tallies: BTreeMap<Check, Tally>,
+    keys: Option<Keys>,
+    shared: Shared,
+    devices: u64,
+    modules: u64,
+    with_certificates: u64,
+    keys_not_compared: u64,
+}
+
+impl Survey {
+    /// Nothing taken in yet. Everything is judged as of `now`.
+    pub fn new(now: Timestamp, thresholds: Thresholds) -> Self {
+        Self {
+            now,
+            thresholds,
+            tallies: BTreeMap::new(),
+            keys: Some(Keys::new(thresholds.keys_max)),
+            shared: Keys::new(0).shared(),
+            devices: 0,
+            modules: 0,
+            with_certificates: 0,
+            keys_not_compared: 0,
+        }
+    }
+
+    /// A device or module, and what is known of its connections.
+    pub fn identity(&mut self, identity: IdentityRef<'_>, presence: Presence) {
+        self.credential(identity);
+        let IdentityRef::Device(device) = identity else {
+            self.modules += 1;
+            return;
+        };
+        self.devices += 1;
+        let name = || device.id.to_string();
+        if device.status == Status::Disabled {
+            return self.add(Check::Disabled, name);
+        }
+        if presence.connected {
+            return;
+        }
+        let is_idle = |since: Timestamp| self.now.since(since) > self.thresholds.idle;
+        if presence.last_activity == Timestamp::NEVER {
+            if is_idle(device.generation.created()) {
+                self.add(Check::NeverSeen, name);
+            }
+        } else if is_idle(presence.last_activity) {
+            self.add(Check::NotSeen, name);
+        }
+    }
+
+    fn credential(&mut self, identity: IdentityRef<'_>) {
+        let name = || identity.id().to_string();
+        match identity.authentication() {
+            Authentication::Sas { primary, secondary } => {
+                if let Some(keys) = &mut self.keys {
+                    keys.add(primary, secondary);
+                }
+                if primary.is_same(secondary) {
+                    self.add(Check::KeysEqual, name);
+                }
+                if self.now.since(identity.authentication_set()) > self.thresholds.key_age {
+                    self.add(Check::KeysOld, name);
+                }
+            }
+            Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => {
+                if matches!(identity, IdentityRef::Device(_)) {
+                    self.with_certificates += 1;
+                }
+            }
+            // A survey is shown opened keys.
+            Authentication::None | Authentication::SealedSas(_) => {}
+        }
+    }
+
+    /// Ends the first look at the identities. Whether there are keys that several of them have, so that each must be shown to
+    /// [`Self::holder`] once more.
+    pub fn compare_keys(&mut self) -> bool {
+        if let Some(keys) = self.keys.take() {
+            self.keys_not_compared = keys.left_out;
+            self.shared = keys.shared();
+        }
+        !self.shared.is_empty()
+    }
+
+    /// The second look at an identity: whether it has a key that another has, too.
+    pub fn holder(&mut self, identity: IdentityRef<'_>) {
+        if let Authentication::Sas { primary, secondary } = identity.authentication()
+            && self.shared.holds(primary, secondary)
+        {
+            self.add(Check::KeysShared, || identity.id().to_string());
+        }
+    }
+
+    /// A policy. It can only have been idle for as long as somebody counts its uses: `counted`.
+    pub fn policy(&mut self, state: PolicyState<'_>, counted: Duration) {
+        let PolicyState { policy, used } = state;
+        let name = || policy.name.to_string();
+        if policy.rights.contains(Rights::ALL) && *policy.name != *OWNER {
+            self.add(Check::PolicyTooStrong, name);
+        }
+        if policy.primary.is_same(&policy.secondary) {
+            self.add(Check::PolicyKeysEqual, name);
+        }
+        let idle = self.now.since(used).min(counted);
+        if *policy.name != *OWNER && idle > self.thresholds.idle {
+            self.add(Check::PolicyUnused, name);
+        }
+    }
+
+    /// A CA certificate of the hub.
+    pub fn authority(&mut self, state: AuthorityState<'_>) {
+        let name = || state.name.to_owned();
+        if state.expires <= self.now {
+            self.add(Check::AuthorityExpired, name);
+        } else if state.expires.since(self.now) < self.thresholds.expiry {
+            self.add(Check::AuthorityExpiring, name);
+        }
+        if !state.is_verified {
+            self.add(Check::AuthorityUnverified, name);
+        }
+    }
+
+    /// An identity that logged in with a token that is good until then, which is long.
+    pub fn long_token(&mut self, identity: &str, expires: Timestamp) {
+        if expires > self.now {
+            self.add(Check::TokenLong, || format!("{identity} (until {expires})"));
+        }
+    }
+
+    /// An identity that logged in with a certificate that expires then, which is soon.
+    pub fn certificate(&mut self, identity: &str, expires: Timestamp) {
+        self.add(Check::CertificateExpiring, || format!("{identity} ({expires})"));
+    }
+
+    /// What could be better, the worst first.
+    pub fn finish(mut self, switches: Switches) -> Report {
+        let certificates_percent = (self.with_certificates * 100)
+            .checked_div(self.devices)
+            .unwrap_or(0);
+        if self.devices >= SHARE_DEVICES_MIN && certificates_percent < CERTIFICATES_PERCENT_MIN {
+            let (with, all) = (self.with_certificates, self.devices);
+            self.add(Check::FewCertificates, || format!("{with} of {all}"));
+        }
+        let all_certified = self.devices > 0 && self.with_certificates == self.devices;
+        if all_certified && !switches.rules.device_sas_disabled {
+            self.add(Check::LocalAuthIdle, || "disableDeviceSAS".to_owned());
+        }
+        let mut findings: Vec<Finding> = self
+            .tallies
+            .iter()
+            .filter_map(|(check, tally)| tally.finding(*check))
+            .collect();
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        Report {
+            time: self.now,
+            devices: self.devices,
+            modules: self.modules,
+            certificates_percent,
+            keys_not_compared: self.keys_not_compared,
+            findings,
+        }
+    }
+
+    fn add(&mut self, check: Check, name: impl FnOnce() -> String) {
+        self.tallies.entry(check).or_default().add(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SystemEntropy;
+    use crate::identity::{Device, DeviceId, Etag, GenerationId, Placement};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn now() -> Timestamp {
+        Timestamp::from_secs(1_800_000_000)
+    }
+
+    fn before(duration: Duration) -> Timestamp {
+        Timestamp::from_micros(now().as_micros() - i64::try_from(duration.as_micros()).unwrap())
+    }
+
+    fn survey() -> Survey {
+        let thresholds = Thresholds {
+            key_age: 90 * DAY,
+            idle: 30 * DAY,
+            expiry: 30 * DAY,
+            keys_max: 1_000,
+        };
+        Survey::new(now(), thresholds)
+    }
+
+    fn device(id: &str, age: Duration, authentication: Authentication) -> Device {
+        Device {
+            id: DeviceId::parse(id).unwrap(),
+            generation: GenerationId::from_ticks(before(age).as_ticks()),
+            etag: Etag::from_counter(1),
+            status: Status::Enabled,
+            status_reason: None,
+            status_updated: Timestamp::NEVER,
+            authentication,
+            authentication_updated: Timestamp::NEVER,
+            placement: Placement::Leaf { parent: None },
+        }
+    }
+
+    fn found(report: &Report) -> Vec<(&str, u64)> {
+        let findings = report.findings.iter();
+        findings.map(|finding| (finding.check, finding.count)).collect()
+    }
+
+    #[test]
+    fn a_key_of_two_devices_is_found_and_one_of_its_own_is_not() {
+        let shared = Authentication::generate(&SystemEntropy);
+        let devices = [
+            device("a", DAY, shared.clone()),
+            device("b", DAY, Authentication::generate(&SystemEntropy)),
+            device("c", DAY, shared),
+        ];
+        let mut survey = survey();
+        for device in &devices {
+            survey.identity(IdentityRef::Device(device), Presence::NEVER);
+        }
+        assert!(survey.compare_keys());
+        for device in &devices {
+            survey.holder(IdentityRef::Device(device));
+        }
+        let report = survey.finish(Switches {
+            rules: Rules::default(),
+        });
+        assert_eq!(found(&report), [("keys-shared", 2)]);
+        assert_eq!(report.findings[0].examples, ["a", "c"]);
+    }
+
+    #[test]
+    fn age_and_silence_are_told_apart() {
+        let mut survey = survey();
+        let old = device("old", 100 * DAY, Authentication::generate(&SystemEntropy));
+        let heard = |ago| Presence {
+            connected: false,
+            changed: before(ago),
+            last_activity: before(ago),
+        };
+        survey.identity(IdentityRef::Device(&old), Presence::NEVER);
+        survey.identity(IdentityRef::Device(&old), heard(31 * DAY));
+        survey.identity(IdentityRef::Device(&old), heard(29 * DAY));
+        assert!(survey.compare_keys());
+        survey.authority(AuthorityState {
+            name: "gone",
+            expires: before(DAY),
+            is_verified: true,
+        });
+        survey.authority(AuthorityState {
+            name: "soon",
+            expires: now().plus(DAY),
+            is_verified: false,
+        });
+        let report = survey.finish(Switches {
+            rules: Rules::default(),
+        });
+        assert_eq!(
+            found(&report),
+            [
+                ("authority-expired", 1),
+                ("authority-expiring", 1),
+                ("keys-old", 3),
+                ("authority-unverified", 1),
+                ("never-seen", 1),
+                ("not-seen", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_for_nobody_are_told_where_all_have_certificates() {
+        let mut survey = survey();
+        let device = device("a", DAY, Authentication::CertificateAuthority);
+        survey.identity(IdentityRef::Device(&device), Presence::NEVER);
+        let report = survey.finish(Switches {
+            rules: Rules::default(),
+        });
+        assert_eq!(found(&report), [("local-auth-idle", 1)]);
+        assert_eq!(report.certificates_percent, 100);
+    }
+}
