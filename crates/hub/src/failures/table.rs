@@ -1,6 +1,6 @@
 //! Accounts of failures in a table of fixed size.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{VOUCHED, WINDOW};
@@ -66,20 +66,24 @@ impl Account {
 /// The accounts. A key has its place in one set of them; where that is full, the account of least worth makes room.
 #[derive(Debug)]
 pub(super) struct Table {
-    sets: Box<[Mutex<[Account; WAYS]>]>,
+    // Made when a key first falls into it: most servers see few failures, and the whole table is megabytes.
+    sets: Box<[OnceLock<Box<Set>>]>,
 }
+
+type Set = Mutex<[Account; WAYS]>;
 
 impl Table {
     pub(super) fn new(accounts: usize) -> Self {
         let sets = (accounts / WAYS).max(1);
         Self {
-            sets: (0..sets).map(|_| Mutex::default()).collect(),
+            sets: (0..sets).map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// Works on the account of a key, which is new when it is not there.
     pub(super) fn with<T>(&self, key: u64, now: Duration, work: impl FnOnce(&mut Account) -> T) -> T {
-        let mut set = self.set(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let set = self.set(key).get_or_init(Box::default);
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let place = set.iter().position(|account| account.key == key).or_else(|| {
             let least = set
                 .iter()
@@ -103,11 +107,14 @@ impl Table {
 
     /// Asks the account of a key, if there is one.
     pub(super) fn look(&self, key: u64, ask: impl FnOnce(&Account) -> bool) -> bool {
-        let set = self.set(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(set) = self.set(key).get() else {
+            return false;
+        };
+        let set = set.lock().unwrap_or_else(PoisonError::into_inner);
         set.iter().find(|account| account.key == key).is_some_and(ask)
     }
 
-    fn set(&self, key: u64) -> &Mutex<[Account; WAYS]> {
+    fn set(&self, key: u64) -> &OnceLock<Box<Set>> {
         let count = u64::try_from(self.sets.len()).unwrap_or(u64::MAX);
         let place = usize::try_from(key % count.max(1)).unwrap_or_default();
         #[allow(
