@@ -6,6 +6,7 @@
 mod admin;
 mod amqp;
 mod app;
+mod background;
 mod calls;
 pub mod config;
 pub mod dev;

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use engines::blobs::LocalBlobs;
 use engines::external::ExternalBlobs;
@@ -33,11 +32,11 @@ use hub::secret::{MasterKeys, Vault, ledger};
 use hub::sessions::{Leftovers, Sessions};
 use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
-use hub::trust::revocation::Revocation;
 use hub::twins::Twins;
 use rustls::ServerConfig;
 
 use crate::app::App;
+use crate::background;
 use crate::config::{Config, HubConfig};
 use crate::event::SectionEncoder;
 use crate::fetch::{Fetcher, FetcherError};
@@ -45,20 +44,6 @@ use crate::listen::{Accept, BindError, Bound, Drain, Strangers, bind, serve};
 use crate::master_key::{self, MasterKeyError, MasterKeyService};
 use crate::tls::{CertificateError, Identity};
 use crate::{admin, amqp, http, mqtt};
-
-/// How often presence is written behind.
-const PRESENCE_FLUSH_PERIOD: Duration = Duration::from_secs(1);
-
-/// How often commands and feedback are looked through for what is due.
-const COMMAND_SWEEP_PERIOD: Duration = Duration::from_secs(1);
-
-/// How often blocks that became no file are looked for.
-const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
-
-/// How often the audit trails are looked through for entries that are over age or count.
-const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
-/// How often revocation lists are looked through for what is due.
-const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
 const STRANGERS_MAX: usize = 16_384;
@@ -197,17 +182,7 @@ pub async fn run(
     let drain = Drain::new();
     let app = Arc::new(open(&config).await?);
     let addresses = listen(&config, &tls, &app, &drain)?;
-    let flusher = tokio::spawn(flush_presence(Arc::clone(&app)));
-    let sweeper = tokio::spawn(sweep_commands(Arc::clone(&app)));
-    let blob_sweeper = tokio::spawn(sweep_blobs(Arc::clone(&app)));
-    let trail_sweeper = tokio::spawn(sweep_trails(Arc::clone(&app)));
-    let resealer = tokio::spawn(reseal(Arc::clone(&app)));
-    let refreshers: Vec<_> = app
-        .hubs
-        .all()
-        .iter()
-        .map(|hub| tokio::spawn(refresh_lists(Arc::clone(hub.revocation()))))
-        .collect();
+    let background = background::start(&app);
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -224,12 +199,7 @@ pub async fn run(
     if !drain.finish(patience).await {
         tracing::warn!("some connections did not end in time");
     }
-    flusher.abort();
-    sweeper.abort();
-    blob_sweeper.abort();
-    trail_sweeper.abort();
-    resealer.abort();
-    refreshers.iter().for_each(tokio::task::JoinHandle::abort);
+    background.stop();
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
@@ -537,89 +507,6 @@ fn spawn<F>(
         tokio::spawn(serve(listener, accept.clone(), move |arrival| {
             handle(arrival, Arc::clone(&app))
         }));
-    }
-}
-
-async fn flush_presence(app: Arc<App>) {
-    let mut period = tokio::time::interval(PRESENCE_FLUSH_PERIOD);
-    loop {
-        period.tick().await;
-        if let Err(error) = app.presences.flush().await {
-            tracing::warn!(%error, "connection times were not written; trying again");
-        }
-    }
-}
-
-/// Keeps everything sealed under the current master key.
-async fn reseal(app: Arc<App>) {
-    app.master_keys.serve(&app.hubs).await;
-}
-
-/// Ends what is due of commands and feedback: locks, lives. A hub that cannot be worked on does not keep the others from it.
-async fn sweep_commands(app: Arc<App>) {
-    let mut period = tokio::time::interval(COMMAND_SWEEP_PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        period.tick().await;
-        app.commands.end_locks();
-        for hub in app.hubs.all() {
-            let swept = app.commands.expire(hub.name()).await;
-            let swept = swept.and(app.feedback.sweep(hub.name()).await);
-            if let Err(error) = swept.and(app.files.sweep(hub.name()).await) {
-                let detail = error.detail().unwrap_or_else(|| error.message());
-                tracing::warn!(hub = %hub.name(), detail, "expired commands, feedback or notifications remain; trying again");
-            }
-        }
-    }
-}
-
-/// Reads the revocation lists of a hub again when it is time. A task for each hub: one that waits keeps no other one waiting.
-async fn refresh_lists(revocation: Arc<Revocation>) {
-    let mut period = tokio::time::interval(LIST_REFRESH_PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        period.tick().await;
-        revocation.refresh_due().await;
-    }
-}
-
-/// Removes blocks of files that nobody finished.
-async fn sweep_blobs(app: Arc<App>) {
-    let mut period = tokio::time::interval(BLOB_SWEEP_PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        period.tick().await;
-        for hub in app.hubs.all() {
-            if let Err(error) = app.files.sweep_blobs(hub.name()).await {
-                let detail = error.detail().unwrap_or_else(|| error.message());
-                tracing::warn!(hub = %hub.name(), detail, "blocks of unfinished files remain; trying again");
-            }
-        }
-    }
-}
-
-/// Keeps the audit trails within their limits. Their heads are told first: kept with the log, they prove the trails up to there.
-async fn sweep_trails(app: Arc<App>) {
-    for hub in app.hubs.all() {
-        match app.trail.head(hub.name()).await {
-            Ok(Some(head)) => tracing::info!(hub = %hub.name(), %head, "the last entry of the audit trail"),
-            Ok(None) => {}
-            Err(error) => {
-                let detail = error.detail().unwrap_or_else(|| error.message());
-                tracing::error!(hub = %hub.name(), detail, "the audit trail cannot be read");
-            }
-        }
-    }
-    let mut period = tokio::time::interval(TRAIL_SWEEP_PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        period.tick().await;
-        for hub in app.hubs.all() {
-            if let Err(error) = app.trail.sweep(hub.name()).await {
-                let detail = error.detail().unwrap_or_else(|| error.message());
-                tracing::warn!(hub = %hub.name(), detail, "old entries of the audit trail remain; trying again");
-            }
-        }
     }
 }
 

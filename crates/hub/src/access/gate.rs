@@ -1,8 +1,8 @@
 //! The decision who may connect and who may call.
 //!
 //! One gate per hub. Order of the questions for a device: is it registered, is it enabled, what credential does it log in with,
-//! then signature, expiry, right and scope of the token, or what its certificate is worth. The first two come before the credential because unknown and disabled
-//! identities are answered as such whatever the token (device-mqtt-https.md 3.3, 11.7).
+//! then signature, expiry, right and scope of the token, or what its certificate is worth. The first two come before the credential
+//! because unknown and disabled identities are answered as such whatever the token (device-mqtt-https.md 3.3, 11.7).
 //!
 //! A module is asked the same questions with a key of its own; only its status is its device's.
 //!
@@ -48,10 +48,6 @@ pub struct Gate {
     pub(super) profile: RwLock<Arc<HubProfile>>,
     pub(super) network: RwLock<Arc<NetworkRules>>,
     pub(super) policies: Arc<Policies>,
-    #[allow(
-        dead_code,
-        reason = "what a chain is checked against, which is the next piece"
-    )]
     pub(super) trust: Trust,
     /// Nothing while no bearer token is taken.
     pub(super) bearers: Option<Bearers>,

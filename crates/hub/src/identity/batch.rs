@@ -186,8 +186,9 @@ impl Registry {
         Batch::new(Arc::clone(&self.vault))
     }
 
-    /// Applies a judged change of `caller`, with its entries of the audit trail, and tells everybody; `false` when something it was judged by has changed meanwhile. It goes on to its
-    /// end whether or not the caller waits for it: connections that lost their ground must hear of it although a client hung up.
+    /// Applies a judged change of `caller`, with its entries of the audit trail, and tells everybody; `false` when something it was
+    /// judged by has changed meanwhile. It goes on to its end whether or not the caller waits for it: connections that lost their
+    /// ground must hear of it although a client hung up.
     pub(super) async fn apply(&self, hub: &HubName, caller: &Caller, batch: Batch) -> Result<bool, Error> {
         let applying = Applying {
             hub: hub.clone(),

@@ -36,7 +36,7 @@ impl Bus for DesiredBus {
     }
 
     fn claim<'a>(&'a self, _: &'a Address, _: Arc<str>, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
-        unimplemented!("nobody connects")
+        unreachable!("nobody connects")
     }
 
     fn release(&self, _: &Address, _: Claim) -> bool {
@@ -182,7 +182,7 @@ impl Log for EventLog {
         _: usize,
         _: usize,
     ) -> BoxFuture<'static, Result<Vec<Record>, ReadError>> {
-        unimplemented!("nobody reads")
+        unreachable!("nobody reads")
     }
 
     fn info(&self, _: Partition) -> Option<PartitionInfo> {
@@ -190,7 +190,7 @@ impl Log for EventLog {
     }
 
     fn find(&self, _: Partition, _: Timestamp) -> BoxFuture<'static, Result<Sequence, ReadError>> {
-        unimplemented!("nobody reads")
+        unreachable!("nobody reads")
     }
 
     fn watch(&self, _: Partition) -> Option<watch::Receiver<Sequence>> {
