@@ -30,6 +30,7 @@ mod explain_auth_told;
 mod explain_auth_wish;
 mod feedback;
 mod files;
+mod linger;
 mod management;
 mod master_key;
 mod methods;

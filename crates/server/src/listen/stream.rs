@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hub::settings::TlsVersion;
 use rustls::ProtocolVersion;
@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::tls::TlsStream;
 use crate::websocket::WebSocket;
+
+/// Bytes that are thrown away in one go.
+const DISCARDED_AT_ONCE_BYTES: usize = 4_096;
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -89,6 +92,20 @@ impl Stream {
             Self::Memory(_) => Ok(()),
             Self::WebSocket(_) => Ok(()),
         }
+    }
+
+    /// Takes bytes that still come, undecrypted, and throws them away; 0 when the peer has closed.
+    pub(crate) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [0; DISCARDED_AT_ONCE_BYTES];
+        let mut room = ReadBuf::new(&mut room);
+        ready!(match self {
+            Self::Tls(stream) => stream.poll_read_raw(context, &mut room),
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut room),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_read(context, &mut room),
+            Self::WebSocket(socket) => return socket.transport_mut().poll_discard(context),
+        })?;
+        Poll::Ready(Ok(room.filled().len()))
     }
 
     /// The peer is known now: reads may be larger.

@@ -159,6 +159,15 @@ impl TlsStream {
         self.read_closed && has_closed()
     }
 
+    /// Reads what comes over TCP as it is; the stream is of no use for reading afterwards.
+    pub(crate) fn poll_read_raw(
+        &mut self,
+        context: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(context, target)
+    }
+
     fn is_stranger(&self) -> bool {
         self.read_bytes_max == STRANGER_READ_BYTES_MAX
     }
