@@ -29,7 +29,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 const STAY: Duration = Duration::from_secs(10);
 
 fn head(access: &Access, is_known: bool) -> String {
-    let token = if is_known { access.token(HOST) } else { String::new() };
+    let token = if is_known {
+        access.token(HOST)
+    } else {
+        String::new()
+    };
     format!(
         "PUT /devices/lamp?api-version=2021-04-12 HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: {token}\r\n\
          Content-Type: application/json\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
@@ -43,7 +47,10 @@ async fn an_answer_reaches_a_peer_that_is_still_sending() {
     let access = Access::of(&server);
     for (is_known, status) in [(true, "HTTP/1.1 413 "), (false, "HTTP/1.1 401 ")] {
         let mut stream = access.tls(access.https_port).await.unwrap();
-        stream.write_all(head(&access, is_known).as_bytes()).await.unwrap();
+        stream
+            .write_all(head(&access, is_known).as_bytes())
+            .await
+            .unwrap();
         for _ in 0..BODY_BYTES / PIECE_BYTES {
             stream.write_all(&vec![b' '; PIECE_BYTES]).await.unwrap();
             stream.flush().await.unwrap();

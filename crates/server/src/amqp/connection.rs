@@ -201,7 +201,7 @@ impl Connection {
             self.finish(work)?;
             moved = true;
         }
-        moved |= self.poll_mail(context)?;
+        moved |= self.poll_mail(context);
         self.handle_events()?;
         // A peer that does not read is not read from either.
         if self.machine.output().len() < OUTPUT_BYTES_HIGH && self.may_read() {
@@ -496,11 +496,7 @@ impl Connection {
         let _ = tokio::time::timeout(FAREWELL_PATIENCE, self.finish_storing()).await;
         if matches!(
             ending,
-            Ending::Draining
-                | Ending::StrangerTime(_)
-                | Ending::StrangerBytes(_)
-                | Ending::Evicted
-                | Ending::Overflow
+            Ending::Draining | Ending::StrangerTime(_) | Ending::StrangerBytes(_) | Ending::Evicted
         ) {
             let error = Error::new(
                 amqp::connection::condition::FORCED,
