@@ -86,17 +86,17 @@ pub(super) enum Node {
     /// Tokens come here.
     CbsRequests,
     /// Answers about tokens go here, under this name.
-    CbsReplies(String),
+    CbsReplies(Box<str>),
     /// Questions about the event hub come here.
     ManagementRequests,
     /// Answers go here, under this name.
-    ManagementReplies(String),
+    ManagementReplies(Box<str>),
     /// The peer is told to go elsewhere.
-    Redirected(Error),
+    Redirected(Box<Error>),
     /// A partition is read.
     Reader(Box<Reader>),
     /// Commands come here.
-    Commands(Authorized<SendCommands>),
+    Commands(Box<Authorized<SendCommands>>),
     /// Feedback or file notifications go here.
     Feedback(Box<FeedbackLink>),
     /// A link of a device.
@@ -104,6 +104,9 @@ pub(super) enum Node {
     /// Feedback of a device comes here, and is not looked at (amqp.md A.1).
     DeviceFeedback,
 }
+
+/// There is one for each link of each device of a connection; what other nodes need besides is boxed.
+const _: () = assert!(size_of::<Node>() <= 24, "a node is three words");
 
 impl Node {
     /// Asks again what its attach was asked: why no token of the connection covers the link any more.
@@ -175,7 +178,7 @@ pub(super) fn judge(
     }
     let reply_name = || {
         let target = attach.target.as_ref().and_then(|target| target.address.as_ref());
-        target.and_then(Value::as_str).unwrap_or_default().to_owned()
+        Box::from(target.and_then(Value::as_str).unwrap_or_default())
     };
     let requests = || AttachReply {
         message_bytes_max: REQUEST_BYTES_MAX.max(1_048_576),
@@ -203,7 +206,7 @@ pub(super) fn judge(
             authorize::<ReadEvents>(hub, grants, &format!("messages/events{rest}"))?;
             let redirect = redirect(hub, &rest, app.amqp_port());
             Ok(Admission::Node(
-                Node::Redirected(redirect),
+                Node::Redirected(Box::new(redirect)),
                 AttachReply {
                     credit_window: 0,
                     ..AttachReply::default()
@@ -310,7 +313,7 @@ fn service_link(
     };
     Ok(match address {
         Address::Commands => (
-            Node::Commands(authorize(hub, grants, COMMANDS_PATH)?),
+            Node::Commands(Box::new(authorize(hub, grants, COMMANDS_PATH)?)),
             AttachReply {
                 message_bytes_max: command::MESSAGE_BYTES_MAX,
                 credit_window: command::CREDIT,
