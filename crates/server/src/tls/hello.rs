@@ -56,6 +56,8 @@ pub(crate) struct Hello {
 pub(crate) struct Offer {
     // A bit for each minor number of the versions 3.0 to 3.4, which are SSL 3 to TLS 1.3.
     versions: u8,
+    // The client named its highest version alone, as it was done before TLS 1.3.
+    names_highest: bool,
     /// Of the suites that are served.
     pub(crate) suites: CipherSuites,
     strange: [u16; STRANGE_SUITES_TOLD],
@@ -163,10 +165,9 @@ fn hello(body: &[u8]) -> Option<Hello> {
         Some(versions) => versions
             .chunks_exact(2)
             .fold(0, |bits, pair| bits | version_bit(pair)),
-        // Without the extension the version is the highest one.
         None => {
-            let highest = version_bit(&legacy_version.to_be_bytes());
-            highest | highest.saturating_sub(1)
+            hello.offer.names_highest = true;
+            version_bit(&legacy_version.to_be_bytes())
         }
     };
     Some(hello)
@@ -235,6 +236,7 @@ impl Offer {
         let offered: Vec<&str> = offered.map(|(_, name)| *name).collect();
         match offered.as_slice() {
             [] => "no version that is known".to_owned(),
+            [name] if self.names_highest => format!("{name} at most"),
             names => names.join(", "),
         }
     }

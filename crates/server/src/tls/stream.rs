@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
+use hub::settings::TlsSettings;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::ioctl_fionread;
 use rustls::pki_types::CertificateDer;
@@ -37,6 +38,10 @@ const STRANGER_PARTIAL_BYTES_MAX: usize = 10 * 1_024;
 
 /// Header of a record: type, version, length.
 const HEADER_BYTES: usize = 5;
+
+/// The fatal alert `protocol_version`. The library misses members that older clients do not send before it looks at their version, and
+/// would say `handshake_failure`.
+const PROTOCOL_VERSION_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// What one write encrypts at most.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
@@ -302,12 +307,18 @@ impl TlsStream {
                 // All of it is needed to choose; it comes again with what is missing.
                 Found::Incomplete => return Ok(0),
                 Found::Unreadable => {
-                    self.session = begin(terms, None)?;
+                    self.session = begin(terms, terms.demands(None))?;
                     None
                 }
                 Found::Whole(Hello { server_name, offer }) => {
-                    self.session = begin(terms, server_name.as_deref())?;
+                    let demands = terms.demands(server_name.as_deref());
                     self.server_name = server_name;
+                    if !offer.holds_version_from(demands.lowest_version()) {
+                        self.outgoing.extend_from_slice(&PROTOCOL_VERSION_ALERT);
+                        let error = rustls::PeerIncompatible::Tls12NotOfferedOrEnabled.into();
+                        return Err(insufficient(error, offer));
+                    }
+                    self.session = begin(terms, demands)?;
                     Some(offer)
                 }
             },
@@ -324,10 +335,7 @@ impl TlsStream {
                 Err(error) => {
                     self.queue_alert();
                     return Err(match (offer, &error) {
-                        (Some(offer), rustls::Error::PeerIncompatible(_)) => {
-                            let error = HandshakeError::Insufficient { error, offer };
-                            io::Error::new(io::ErrorKind::InvalidData, error)
-                        }
+                        (Some(offer), rustls::Error::PeerIncompatible(_)) => insufficient(error, offer),
                         _ => invalid_data(error),
                     });
                 }
@@ -526,11 +534,18 @@ fn is_there(tcp: &TcpStream, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// Begins a session on the terms of the hub of this name.
-fn begin(terms: &Terms, server_name: Option<&str>) -> io::Result<Session> {
-    let config = terms.config(server_name).map_err(invalid_data)?;
+/// Begins a session that meets the demands.
+fn begin(terms: &Terms, demands: TlsSettings) -> io::Result<Session> {
+    let config = terms.config(demands).map_err(invalid_data)?;
     let tls = UnbufferedServerConnection::new(config).map_err(invalid_data)?;
     Ok(Session::Open(Box::new(tls)))
+}
+
+fn insufficient(error: rustls::Error, offer: Offer) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        HandshakeError::Insufficient { error, offer },
+    )
 }
 
 fn invalid_data(error: rustls::Error) -> io::Error {

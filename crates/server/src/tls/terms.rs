@@ -57,12 +57,16 @@ impl Terms {
         })
     }
 
-    /// The configuration for a client that asks for this name.
+    /// What is demanded of a client that asks for this name.
+    pub(super) fn demands(&self, server_name: Option<&str>) -> TlsSettings {
+        (self.demands)(server_name)
+    }
+
+    /// The configuration that meets the demands.
     ///
     /// # Errors
-    /// When the demands leave nothing that the library could offer, which settings do not ([`TlsSettings::check`]).
-    pub(super) fn config(&self, server_name: Option<&str>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let demands = (self.demands)(server_name);
+    /// When they leave nothing that the library could offer, which settings do not ([`TlsSettings::check`]).
+    pub(super) fn config(&self, demands: TlsSettings) -> Result<Arc<ServerConfig>, rustls::Error> {
         if demands == TlsSettings::default() {
             return Ok(Arc::clone(&self.usual));
         }

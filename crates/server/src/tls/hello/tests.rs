@@ -82,9 +82,14 @@ fn an_address_is_no_name() {
 #[test]
 fn an_old_client_is_told_of_by_what_it_offers() {
     let offer = whole(&by_hand(0x0301, &[0x002f, 0x0035, 0x00ff, 0x1a1a], &[])).offer;
-    assert_eq!(offer.versions(), "SSL 3, TLS 1.0");
+    assert_eq!(offer.versions(), "TLS 1.0 at most");
     assert!(!offer.holds_version_from(TlsVersion::V1_2));
     assert_eq!(offer.to_string(), "0x002f, 0x0035");
+    assert!(
+        whole(&by_hand(0x0303, &[], &[]))
+            .offer
+            .holds_version_from(TlsVersion::V1_2)
+    );
     let many: Vec<u16> = (0x10..0x20).chain([0xc030]).collect();
     let offer = whole(&by_hand(0x0303, &many, &[])).offer;
     assert!(

@@ -1,7 +1,7 @@
 use super::*;
 use crate::tls::certificates::{Certificates, Table};
 use crate::tls::identity::Identity;
-use hub::settings::{CipherSuites, TlsSettings, TlsVersion};
+use hub::settings::{CipherSuites, TlsVersion};
 use rustls::pki_types::ServerName;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -368,6 +368,33 @@ async fn a_client_below_the_lowest_version_of_its_hub_is_refused_by_its_first_me
     bench.demand(None, &[]);
     let (_client, server) = tokio::join!(bench.connect(&rustls::version::TLS12), bench.accept());
     assert_eq!(server.unwrap().version(), Some(ProtocolVersion::TLSv1_2));
+}
+
+#[tokio::test]
+async fn a_client_of_before_tls_1_2_is_told_that_it_is_the_version() {
+    let bench = bench().await;
+    // Version 3.2, no session, one suite, no compression, no extensions: all that TLS 1.1 needs.
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+    let client = async {
+        let mut tcp = TcpStream::connect(bench.listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        tcp.write_all(&hello).await.unwrap();
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).await.unwrap();
+        answer
+    };
+    let (answer, server) = tokio::join!(client, bench.accept());
+    assert_eq!(answer, PROTOCOL_VERSION_ALERT);
+    match server.unwrap_err().error {
+        HandshakeError::Insufficient { offer, .. } => {
+            assert_eq!(offer.versions(), "TLS 1.1 at most");
+            assert_eq!(offer.to_string(), "0x002f");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
