@@ -25,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("bearer_token", hub::fuzzing::bearer_token),
     ("sas_token", hub::fuzzing::sas_token),
     ("segment_recovery", engines::fuzzing::segment_recovery),
+    ("tls_hello", server::fuzzing::tls_hello),
     ("twin_json", hub::fuzzing::twin_json),
     ("websocket_frames", server::fuzzing::websocket_frames),
 ];

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub::trust::revocation::Revocation;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::config::Mode;
+use crate::tls::CertificateFiles;
 
 /// How often presence is written behind.
 const PRESENCE_FLUSH_PERIOD: Duration = Duration::from_secs(1);
@@ -19,6 +22,9 @@ const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// How often the audit trails are looked through for entries that are over age or count.
 const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How often the files of certificates are looked at. What changed is taken when it has not changed further by the next look.
+const CERTIFICATE_LOOK_PERIOD: Duration = Duration::from_secs(5);
 
 /// How often revocation lists are looked through for what is due.
 const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
@@ -34,7 +40,7 @@ impl Background {
 }
 
 /// Starts them.
-pub(crate) fn start(app: &Arc<App>) -> Background {
+pub(crate) fn start(app: &Arc<App>, mode: Mode) -> Background {
     let mut tasks = vec![
         tokio::spawn(flush_presence(Arc::clone(app))),
         tokio::spawn(sweep_commands(Arc::clone(app))),
@@ -42,6 +48,13 @@ pub(crate) fn start(app: &Arc<App>) -> Background {
         tokio::spawn(reseal(Arc::clone(app))),
         tokio::spawn(sweep_trails(Arc::clone(app))),
     ];
+    if let Some(files) = app.certificates.get() {
+        tasks.push(tokio::spawn(keep_certificates(
+            Arc::clone(app),
+            Arc::clone(files),
+            mode,
+        )));
+    }
     let hubs = app.hubs.all();
     let refreshers = hubs.iter().map(|hub| refresh_lists(Arc::clone(hub.revocation())));
     tasks.extend(refreshers.map(tokio::spawn));
@@ -55,6 +68,46 @@ async fn flush_presence(app: Arc<App>) {
         period.tick().await;
         if let Err(error) = app.presences.flush().await {
             tracing::warn!(%error, "connection times were not written; trying again");
+        }
+    }
+}
+
+/// Reads certificates again when their files change, and in production also when SIGHUP says so: in development the terminal sends it
+/// when it is closed, and the server shall end with it.
+async fn keep_certificates(app: Arc<App>, files: Arc<CertificateFiles>, mode: Mode) {
+    let mut hangup = match mode {
+        Mode::Development => None,
+        Mode::Production => match signal(SignalKind::hangup()) {
+            Ok(hangup) => Some(hangup),
+            Err(error) => {
+                tracing::warn!(%error, "SIGHUP cannot be received; certificates are read again when their files change");
+                None
+            }
+        },
+    };
+    let mut period = tokio::time::interval(CERTIFICATE_LOOK_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let is_told = match &mut hangup {
+            None => {
+                period.tick().await;
+                false
+            }
+            Some(hangup) => tokio::select! {
+                told = hangup.recv() => told.is_some(),
+                _ = period.tick() => false,
+            },
+        };
+        let (files, now) = (Arc::clone(&files), app.clock.now());
+        let looked = tokio::task::spawn_blocking(move || {
+            if is_told {
+                files.reload(now);
+            } else {
+                files.look(now);
+            }
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "the files of the certificates were not looked at; trying again");
         }
     }
 }

@@ -6,6 +6,7 @@ use hub::telemetry::Message;
 use crate::amqp::fuzzing as amqp_fuzzing;
 use crate::http::fuzzing as http_fuzzing;
 use crate::mqtt::fuzzing as mqtt_fuzzing;
+use crate::tls::fuzzing as tls_fuzzing;
 use crate::websocket::fuzzing as websocket_fuzzing;
 
 fn identity() -> Option<IdentityId> {
@@ -28,6 +29,11 @@ pub fn username(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         mqtt_fuzzing::username(text);
     }
+}
+
+/// The first message of a TLS client. The whole of it is found where it ends, not before, whatever follows.
+pub fn tls_hello(data: &[u8]) {
+    tls_fuzzing::hello(data);
 }
 
 /// The selector expression of a reader.

@@ -94,6 +94,8 @@ reasons! {
         "Allow the address with 'ironhub network allow', or leave it denied if it has no business here.";
     TlsTooOld "tls_too_old" Tls "The hub demands a newer version of TLS."
         "Update the client's TLS, or lower the setting: 'ironhub hub set min-tls-version=1.2'.";
+    CipherRefused "tls_cipher_refused" Tls "The peer and the hub have no cipher suite in common."
+        "Enable one of the expected suites at the client, or change the setting: 'ironhub hub set cipher-suites=default'.";
     HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
         "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
     HostUnknown "host_unknown" Parse "The host name belongs to no hub."

@@ -55,6 +55,15 @@ checks! {
     KeysShared "keys-shared" High
         "These identities have a key that another identity has, too: whoever reads it out of one can speak for the others."
         "Give each identity keys of its own: delete and create it, or PUT it with new keys; `ironhub device create ID` draws them.";
+    ServerCertificateExpired "server-certificate-expired" High
+        "These certificates of the server have expired: clients that check them do not connect."
+        "Put the renewed certificate and its key in the place of the files; the server reads them when they change, or at once on SIGHUP.";
+    ServerCertificateExpiring "server-certificate-expiring" High
+        "These certificates of the server expire soon; from then on clients that check them do not connect."
+        "Renew them, and put the new files in the place of the old ones; the server reads them when they change, or at once on SIGHUP.";
+    ServerCertificateRefused "server-certificate-refused" High
+        "These files of certificates have changed and cannot be used; the server still shows the certificates that it read before."
+        "`ironhub status` says why. Mend the files, key and certificate together; `ironhub config check` checks them.";
     AuthorityExpired "authority-expired" High
         "These CA certificates have expired: no device whose certificate they issued is let in."
         "Add the renewed certificate with `ironhub ca add FILE`, then remove the old one with `ironhub ca delete NAME`.";

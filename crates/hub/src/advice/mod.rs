@@ -14,5 +14,5 @@ mod walk;
 pub use check::{Check, Severity};
 pub use observed::Observed;
 pub use report::{Finding, Report};
-pub use survey::{AuthorityState, PolicyState, Survey, Switches, Thresholds};
+pub use survey::{AuthorityState, PolicyState, ServerCertificateState, Survey, Switches, Thresholds};
 pub use walk::{Sources, advise};

@@ -55,6 +55,17 @@ pub struct PolicyState<'a> {
     pub used: Timestamp,
 }
 
+/// A certificate that the server shows for the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCertificateState {
+    /// What it is called: its file.
+    pub name: String,
+    /// When it expires, if that is understood.
+    pub expires: Option<Timestamp>,
+    /// Its files have changed, and cannot be used.
+    pub is_refused: bool,
+}
+
 /// A CA certificate of the hub.
 #[derive(Debug, Clone, Copy)]
 pub struct AuthorityState<'a> {
@@ -184,6 +195,21 @@ impl Survey {
         let idle = self.now.since(used).min(counted);
         if *policy.name != *OWNER && idle > self.thresholds.idle {
             self.add(Check::PolicyUnused, name);
+        }
+    }
+
+    /// A certificate that the server shows for the hub.
+    pub fn server_certificate(&mut self, state: &ServerCertificateState) {
+        let name = |expires: Timestamp| format!("{} ({expires})", state.name);
+        if let Some(expires) = state.expires {
+            if expires <= self.now {
+                self.add(Check::ServerCertificateExpired, || name(expires));
+            } else if expires.since(self.now) < self.thresholds.expiry {
+                self.add(Check::ServerCertificateExpiring, || name(expires));
+            }
+        }
+        if state.is_refused {
+            self.add(Check::ServerCertificateRefused, || state.name.clone());
         }
     }
 
@@ -349,6 +375,33 @@ mod tests {
                 ("authority-unverified", 1),
                 ("never-seen", 1),
                 ("not-seen", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_server_shows_is_looked_at() {
+        let mut survey = survey();
+        let mut shown = |name: &str, expires, is_refused| {
+            survey.server_certificate(&ServerCertificateState {
+                name: name.to_owned(),
+                expires,
+                is_refused,
+            });
+        };
+        shown("gone.pem", Some(before(DAY)), false);
+        shown("soon.pem", Some(now().plus(DAY)), true);
+        shown("good.pem", Some(now().plus(100 * DAY)), false);
+        shown("odd.pem", None, false);
+        let report = survey.finish(Switches {
+            rules: Rules::default(),
+        });
+        assert_eq!(
+            found(&report),
+            [
+                ("server-certificate-expired", 1),
+                ("server-certificate-expiring", 1),
+                ("server-certificate-refused", 1)
             ]
         );
     }

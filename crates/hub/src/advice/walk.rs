@@ -2,7 +2,7 @@
 
 use super::observed::Observed;
 use super::report::Report;
-use super::survey::{AuthorityState, PolicyState, Survey, Switches, Thresholds};
+use super::survey::{AuthorityState, PolicyState, ServerCertificateState, Survey, Switches, Thresholds};
 use crate::access::{Authorized, Gate, operation};
 use crate::bus::Address;
 use crate::clock::{Clock, Timestamp};
@@ -26,6 +26,8 @@ pub struct Sources<'a> {
     pub gate: &'a Gate,
     /// CA certificates.
     pub authorities: &'a Authorities,
+    /// What the server shows for the hub.
+    pub server_certificates: &'a [ServerCertificateState],
     /// What logins showed.
     pub observed: &'a Observed,
     /// What is long and what is soon.
@@ -67,6 +69,9 @@ pub async fn advise(
             expires: authority.certificate().not_after(),
             is_verified: authority.is_verified(),
         });
+    }
+    for certificate in sources.server_certificates {
+        survey.server_certificate(certificate);
     }
     for (identity, expires) in sources.observed.long_tokens() {
         survey.long_token(&identity, expires);

@@ -89,7 +89,7 @@ impl HubSettings {
     ///
     /// # Errors
     /// That of `change`; `PreconditionFailed` when the settings have another etag than `if_match` names; `ArgumentInvalid` when there
-    /// would be more network rules than may be.
+    /// would be more network rules than may be, or a version of TLS without a cipher suite.
     pub async fn update(
         &self,
         proof: &Authorized<operation::Management>,
@@ -107,6 +107,9 @@ impl HubSettings {
         check_etag(if_match, held.current.etag)?;
         let settings = change(held.current.settings.clone())?;
         if let Err(invalid) = settings.network.check(&self.limits) {
+            return Err(Error::argument(invalid.to_string()));
+        }
+        if let Err(invalid) = settings.tls.check() {
             return Err(Error::argument(invalid.to_string()));
         }
         if settings == held.current.settings && held.version.is_some() {
@@ -188,7 +191,8 @@ fn changed(before: &Settings, after: &Settings) -> Vec<String> {
             before.disable_module_sas,
             after.disable_module_sas,
         ),
-        (before.tls != after.tls).then(|| "TLS".to_owned()),
+        (before.tls.min_tls_version != after.tls.min_tls_version).then(|| "minTlsVersion".to_owned()),
+        (before.tls.cipher_suites != after.tls.cipher_suites).then(|| "cipherSuites".to_owned()),
         (before.network != after.network).then(|| "network rules".to_owned()),
     ]
     .into_iter()

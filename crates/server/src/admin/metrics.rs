@@ -4,6 +4,7 @@
 use std::fmt::Error;
 
 use engines::segment::SYNC_BUCKET_BOUNDS_MICROS;
+use hub::clock::Timestamp;
 use hub::limits::Limit;
 use hub::log::LogHealth;
 use prometheus_client::collector::Collector;
@@ -46,6 +47,7 @@ impl Snapshot {
         let mut snapshot = Self { families: Vec::new() };
         snapshot.server(app);
         snapshot.connections(app);
+        snapshot.certificates(app);
         snapshot.revocation(app);
         snapshot.logs(app);
         snapshot.store(app);
@@ -124,6 +126,33 @@ impl Snapshot {
             "connection_records",
             "Connections that were let in, refused and closed, by reason",
             samples,
+        );
+    }
+
+    fn certificates(&mut self, app: &App) {
+        let Some(files) = app.certificates.get() else {
+            return;
+        };
+        let samples = files.status().into_iter().filter_map(|certificate| {
+            let labels = vec![
+                ("hub", certificate.hub.unwrap_or_default()),
+                ("file", certificate.file.display().to_string()),
+            ];
+            let expires = certificate.expires?.since(Timestamp::from_secs(0));
+            Some((labels, expires.as_secs_f64()))
+        });
+        let samples = samples.collect();
+        self.gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate of the server expires, in seconds since 1970; hub is empty for those of all hubs",
+            samples,
+        );
+        let result = |result: &str| vec![("result", result.to_owned())];
+        let (loaded, refused) = files.counts();
+        self.counter(
+            "certificate_reloads",
+            "Changed certificates that were taken, and that were refused so that the one before stayed in use",
+            vec![(result("loaded"), whole(loaded)), (result("refused"), whole(refused))],
         );
     }
 

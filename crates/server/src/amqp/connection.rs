@@ -361,7 +361,7 @@ impl Connection {
     /// Whether the peer may use anything of the hub.
     pub(super) fn admit_peer(&self, hub: &Hub) -> Result<(), Refusal> {
         hub.gate().admit_any(&Endpoint::ALL, self.origin.peer.ip())?;
-        hub.admit_tls(self.stream.tls_version())
+        hub.admit_tls(self.stream.tls())
     }
 
     /// Somebody is known: the bounds of strangers no longer hold.

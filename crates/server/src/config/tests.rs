@@ -52,7 +52,7 @@ fn a_minimal_file_gets_the_defaults() {
     let bench = Bench::new(MINIMAL);
     let config = bench.load();
     assert_eq!(config.data_dir, Path::new("/var/lib/ironhub"));
-    assert_eq!(config.tls.certificate, bench.folder.path().join("server.pem"));
+    assert_eq!(config.tls.certificate, [bench.folder.path().join("server.pem")]);
     let mqtt: Vec<String> = config.listeners.mqtt.iter().map(ToString::to_string).collect();
     assert_eq!(mqtt, ["0.0.0.0:8883", "[::]:8883"]);
     assert_eq!(hub(&config).host_names, ["hub1.example"]);
@@ -97,6 +97,7 @@ fn every_section_is_read() {
     let expected = HubConfig {
         name: "plant-1".to_owned(),
         host_names: vec!["plant-1.example".to_owned(), "10.0.0.1".to_owned()],
+        tls: TlsFiles::default(),
         partition_count: 8,
         retention_age: Duration::from_secs(7 * 86_400),
         retention_bytes: Some(10 << 30),
@@ -171,7 +172,7 @@ fn everything_can_come_from_the_environment() {
         .variable("PATH", "/bin");
     bench.sources.file = None;
     let config = bench.load();
-    assert_eq!(config.tls.certificate, Path::new("c.pem"));
+    assert_eq!(config.tls.certificate, [Path::new("c.pem")]);
     assert_eq!(config.listeners.amqp.len(), 2);
     assert_eq!(config.limits.to_vec(), [(Limit::IdleSecsMax, 120)]);
     assert_eq!(config.log.level, "warn");

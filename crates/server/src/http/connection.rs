@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hub::limits::Limit;
 use hub::records::{Kind, Origin, Outcome};
-use hub::settings::TlsVersion;
+use hub::settings::TlsAgreement;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -39,7 +39,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) server_name: Option<String>,
-    pub(crate) tls_version: Option<TlsVersion>,
+    pub(crate) tls: Option<TlsAgreement>,
     /// The certificates of the TLS handshake, leaf first.
     pub(crate) certificates: Vec<Vec<u8>>,
     /// Names of properties as the peer spells them.
@@ -58,7 +58,7 @@ impl Peer {
         Arc::new(Self {
             address: arrival.peer,
             server_name: arrival.stream.server_name().map(str::to_owned),
-            tls_version: arrival.stream.tls_version(),
+            tls: arrival.stream.tls(),
             certificates: arrival.stream.peer_certificates(),
             spellings: Arc::default(),
             known: AtomicBool::new(false),

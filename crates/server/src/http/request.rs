@@ -183,7 +183,7 @@ async fn dispatch(
     let admitted = hub
         .gate()
         .admit_any(route.endpoints(), peer.address.ip())
-        .and_then(|admitted| hub.admit_tls(peer.tls_version).map(|()| admitted))
+        .and_then(|admitted| hub.admit_tls(peer.tls).map(|()| admitted))
         .map_err(|refusal| {
             let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
             app.records.leave(origin, outcome_of(&refusal));

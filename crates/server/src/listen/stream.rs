@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hub::settings::TlsVersion;
+use hub::settings::{CipherSuite, TlsAgreement, TlsVersion};
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -52,17 +52,22 @@ impl Stream {
         }
     }
 
-    /// The version of TLS; none of a plain connection.
-    pub(crate) fn tls_version(&self) -> Option<TlsVersion> {
+    /// What was agreed upon in TLS; nothing of a plain connection.
+    pub(crate) fn tls(&self) -> Option<TlsAgreement> {
         match self {
-            Self::Tls(stream) => Some(match stream.version() {
-                Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
-                _ => TlsVersion::V1_2,
+            Self::Tls(stream) => Some(TlsAgreement {
+                version: match stream.version() {
+                    Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+                    _ => TlsVersion::V1_2,
+                },
+                cipher_suite: stream
+                    .cipher_suite()
+                    .and_then(|suite| CipherSuite::from_number(suite.suite().into())),
             }),
             Self::Plain(_) => None,
             #[cfg(test)]
             Self::Memory(_) => None,
-            Self::WebSocket(socket) => socket.transport().tls_version(),
+            Self::WebSocket(socket) => socket.transport().tls(),
         }
     }
 

@@ -188,7 +188,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     let admitted = hub
         .gate()
         .admit(Endpoint::Device, from)
-        .and_then(|admitted| hub.admit_tls(stream.tls_version()).map(|()| admitted))
+        .and_then(|admitted| hub.admit_tls(stream.tls()).map(|()| admitted))
         .map_err(|refusal| TurnedAway::refused(&refusal.by(Subject::Identity(identity.clone()))))?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;
