@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use doubles::modules::module_id;
 use doubles::{HOST, PRIMARY, SECONDARY, World, id, in_an_hour, key, put, sas_body};
-use hub::access::{Authorized, Provenance, operation, sas};
+use hub::access::{Authorized, Credential, Provenance, operation, sas};
 use hub::audit::{Checker, Filter, Line, Trail};
 use hub::clock::Clock;
 use hub::identity::{BulkRequest, IfMatch};
@@ -167,7 +167,7 @@ async fn edge_devices_are_told_of_as_themselves() {
     let token = sas::create(&format!("{HOST}/devices/edge"), in_an_hour(), &key(PRIMARY), None);
     let caller = world
         .gate
-        .authorize_modules(&token, &id("edge"), "devices/edge/modules/m")
+        .authorize_modules(&Credential::sas(&token), &id("edge"), "devices/edge/modules/m")
         .await
         .unwrap();
     let draft =

@@ -130,7 +130,7 @@ impl Gate {
         let decision = self
             .decide_device(identity, credential, usage, &mut Trail::silent())
             .await;
-        decision.inspect(|proof| self.observed.login(proof, self.clock.now()))
+        decision.inspect(|proof| self.note_login(proof))
     }
 
     /// The same decision with all its steps, for a token as well as for a certificate chain. It changes nothing and leaves no
@@ -225,6 +225,11 @@ impl Gate {
         let actor = self.decide_service(O::DEFINITION, token, path, &mut Trail::silent())?;
         self.note_use(&actor);
         Ok(Authorized::new(self.profile().name.clone(), actor))
+    }
+
+    /// Remembers what a login stood on.
+    pub(super) fn note_login(&self, proof: &Authenticated) {
+        self.observed.login(proof, self.clock.now());
     }
 
     /// Remembers that a policy is used.

@@ -160,7 +160,7 @@ impl Authenticated {
     }
 }
 
-/// Proof that a peer is an edge device, by a key of its own. It may look after its own modules, and only them.
+/// Proof that a peer is an edge device, by a key or certificate of its own. It may look after its own modules, and only them.
 #[derive(Debug, Clone)]
 pub struct EdgeDevice {
     pub(super) hub: HubName,
