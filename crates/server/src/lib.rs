@@ -9,6 +9,9 @@ mod app;
 mod background;
 mod calls;
 pub mod config;
+#[cfg(test)]
+mod credentials;
+mod demand;
 pub mod dev;
 #[cfg(test)]
 mod doubles;

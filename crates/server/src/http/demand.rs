@@ -2,37 +2,17 @@
 //! its row says answers every caller with an error.
 
 use hub::access::operation::{
-    BulkDevices, Definition, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
+    BulkDevices, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
     ReadConnectionStatistics, ReadConsumerGroups, ReadDevices, ReadEvents, ReadHub, ReadStatistics,
     ReadTwins, ReceiveFeedback, SendCommands, WriteConsumerGroups, WriteDevices, WriteTwins,
 };
 
 use super::route::Route;
-
-/// What a caller must be, or be allowed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Demand {
-    /// Allowed an operation of the service side.
-    Operation(&'static Definition),
-    /// Allowed an operation, or the edge device itself whose modules are asked for.
-    OperationOrEdge(&'static Definition),
-    /// The device or module itself.
-    Itself,
-}
-
-impl Demand {
-    /// Whether the operation is what is demanded.
-    pub(crate) fn is_for<O: Operation>(self) -> bool {
-        match self {
-            Self::Operation(row) | Self::OperationOrEdge(row) => row.name == O::DEFINITION.name,
-            Self::Itself => false,
-        }
-    }
-}
+pub(crate) use crate::demand::Demand;
 
 /// The demand of an operation.
 pub(super) const fn operation<O: Operation>() -> Demand {
-    Demand::Operation(O::DEFINITION)
+    Demand::operation::<O>()
 }
 
 const fn or_edge<O: Operation>() -> Demand {

@@ -24,7 +24,7 @@ const STRANGE_KEY: &str = "c3RyYW5nZXJzIGtleSBvZiBubyBodWIgYXQgYWxsIDE=";
 fn connect(app: &App, protocol: &'static str, drain: &Drain) -> (tokio::io::DuplexStream, Arrival) {
     let (near, far) = tokio::io::duplex(1 << 16);
     let arrival = Arrival {
-        stream: Stream::Memory(far),
+        stream: Stream::Memory(far, Vec::new()),
         protocol,
         peer: "192.0.2.1:7".parse().unwrap(),
         stranger: app.strangers.admit(),

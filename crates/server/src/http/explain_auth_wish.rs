@@ -127,5 +127,8 @@ fn service_wish(given: &Given) -> Result<Wish, Error> {
         Demand::Itself => Err(Error::argument(
             "The path is for the device itself: name the device",
         )),
+        Demand::AnyToken | Demand::Nothing | Demand::Never => {
+            Err(Error::argument("Nothing is decided about this path"))
+        }
     }
 }

@@ -20,9 +20,9 @@ pub(crate) enum Stream {
     Tls(TlsStream),
     /// Plain.
     Plain(TcpStream),
-    /// A pipe in memory, whose other end a test has.
+    /// A pipe in memory, whose other end a test has, with the certificates of a handshake that it stands for.
     #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+    Memory(tokio::io::DuplexStream, Vec<Vec<u8>>),
     /// Frames of a WebSocket.
     WebSocket(Box<WebSocket<Stream>>),
 }
@@ -34,7 +34,7 @@ impl Stream {
             Self::Tls(stream) => stream.server_name(),
             Self::Plain(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::WebSocket(socket) => socket.transport().server_name(),
         }
     }
@@ -45,7 +45,7 @@ impl Stream {
             Self::Tls(stream) => stream.peer_has_left(),
             Self::Plain(_) | Self::WebSocket(_) => false,
             #[cfg(test)]
-            Self::Memory(_) => false,
+            Self::Memory(..) => false,
         }
     }
 
@@ -58,7 +58,7 @@ impl Stream {
             }),
             Self::Plain(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::WebSocket(socket) => socket.transport().tls_version(),
         }
     }
@@ -74,7 +74,7 @@ impl Stream {
                 .collect(),
             Self::Plain(_) => Vec::new(),
             #[cfg(test)]
-            Self::Memory(_) => Vec::new(),
+            Self::Memory(_, certificates) => certificates.clone(),
             Self::WebSocket(socket) => socket.transport().peer_certificates(),
         }
     }
@@ -86,7 +86,7 @@ impl Stream {
             Self::Tls(stream) => stream.said(is_enough).await,
             Self::Plain(stream) => stream.readable().await,
             #[cfg(test)]
-            Self::Memory(_) => Ok(()),
+            Self::Memory(..) => Ok(()),
             Self::WebSocket(_) => Ok(()),
         }
     }
@@ -97,7 +97,7 @@ impl Stream {
             Self::Tls(stream) => stream.lift_stranger_limit(),
             Self::Plain(_) => {}
             #[cfg(test)]
-            Self::Memory(_) => {}
+            Self::Memory(..) => {}
             Self::WebSocket(socket) => {
                 socket.lift_stranger_limit();
                 socket.transport_mut().lift_stranger_limit();
@@ -116,7 +116,7 @@ impl AsyncRead for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_read(context, target),
             Self::Plain(stream) => Pin::new(stream).poll_read(context, target),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_read(context, target),
+            Self::Memory(stream, _) => Pin::new(stream).poll_read(context, target),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_read(context, target),
         }
     }
@@ -128,7 +128,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_write(context, data),
             Self::Plain(stream) => Pin::new(stream).poll_write(context, data),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_write(context, data),
+            Self::Memory(stream, _) => Pin::new(stream).poll_write(context, data),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_write(context, data),
         }
     }
@@ -138,7 +138,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_flush(context),
+            Self::Memory(stream, _) => Pin::new(stream).poll_flush(context),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_flush(context),
         }
     }
@@ -148,7 +148,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Memory(stream, _) => Pin::new(stream).poll_shutdown(context),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_shutdown(context),
         }
     }
