@@ -138,6 +138,7 @@ const KINDS: &[(char, &str, &str)] = &[
     ('w', "PUT", "/devices/d"),
     ('w', "DELETE", "/devices/x"),
     ('w', "POST", "/devices"),
+    ('w', "POST", "/devices/keys/regenerate"),
     ('r', "GET", "/devices/d/modules"),
     ('r', "GET", "/devices/d/modules/m"),
     ('w', "PUT", "/devices/d/modules/m"),

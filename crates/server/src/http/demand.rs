@@ -24,7 +24,7 @@ impl Route {
     pub(crate) const fn demand(&self) -> Demand {
         match self {
             Self::GetDevice(_) | Self::ListDevices | Self::Explain(_) => operation::<ReadDevices>(),
-            Self::PutDevice(_) => operation::<WriteDevices>(),
+            Self::PutDevice(_) | Self::RegenerateKeys => operation::<WriteDevices>(),
             Self::DeleteDevice(_) => operation::<DeleteDevices>(),
             Self::BulkDevices => operation::<BulkDevices>(),
             Self::ListModules(_) | Self::GetModule(..) => or_edge::<ReadDevices>(),
@@ -91,6 +91,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PUT", "/devices/{id}"),
     ("DELETE", "/devices/{id}"),
     ("POST", "/devices"),
+    ("POST", "/devices/keys/regenerate"),
     ("GET", "/devices/{id}/modules"),
     ("GET", "/devices/{id}/modules/{module}"),
     ("PUT", "/devices/{id}/modules/{module}"),

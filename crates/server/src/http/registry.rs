@@ -5,7 +5,9 @@ use hub::access::operation::{
 };
 use hub::bus::Address;
 use hub::error::{Code, Error};
-use hub::identity::{BulkRequest, Device, DeviceId, DeviceJson, Draft, IdentityId, IfMatch, Live};
+use hub::identity::{
+    BulkRequest, Device, DeviceId, DeviceJson, Draft, Extent, IdentityId, IfMatch, Live, RegenerateRequest,
+};
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use serde_json::json;
@@ -65,6 +67,20 @@ pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
         StatusCode::OK
     } else {
         StatusCode::BAD_REQUEST
+    };
+    reply::json(status, &result)
+}
+
+/// New keys for many identities. Whoever is connected with one that is gone is put out.
+pub(super) async fn regenerate(mut call: Call) -> Result<Reply, Error> {
+    let proof = call.authorize::<WriteDevices>()?;
+    let body = call.body().await?;
+    let request = RegenerateRequest::from_json(&body, &call.app.limits)?;
+    let result = call.app.registry.regenerate(&proof, request).await;
+    let status = match result.extent() {
+        Extent::All => StatusCode::OK,
+        Extent::Part => StatusCode::MULTI_STATUS,
+        Extent::Nothing => StatusCode::BAD_REQUEST,
     };
     reply::json(status, &result)
 }

@@ -210,6 +210,7 @@ async fn carry_out(route: Route, call: Call) -> Result<Reply, Error> {
         Route::DeleteDevice(id) => registry::delete(&call, &id).await,
         Route::ListDevices => registry::list(&call).await,
         Route::BulkDevices => registry::bulk(call).await,
+        Route::RegenerateKeys => registry::regenerate(call).await,
         Route::DeviceStatistics => registry::device_statistics(&call).await,
         Route::ServiceStatistics => registry::service_statistics(&call),
         Route::ListModules(device) => modules::list(&call, &device).await,
