@@ -82,7 +82,12 @@ impl Hub {
         seams: &Seams,
     ) -> Result<Self, Error> {
         let created = found(&name, seams).await?;
-        ledger::admit(&*seams.store, &seams.vault, &name, seams.vault.current()).await?;
+        let operator = Caller::operator();
+        let (current, by) = (
+            seams.vault.current(),
+            ledger::Rotator::new(&operator, seams.clock.now()),
+        );
+        ledger::admit(&*seams.store, &seams.vault, &name, current, &by).await?;
         let policies = Policies::open(
             name.clone(),
             Arc::clone(&seams.store),
@@ -152,8 +157,12 @@ impl Hub {
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
-        let descriptions =
-            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
+        let descriptions = Descriptions::new(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        );
         Ok(Self {
             name,
             hosts,

@@ -123,3 +123,34 @@ pub(super) async fn live_of(call: &Call, identity: IdentityId) -> Result<Live, E
         commands: call.app.commands.depth(&address).await?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use hub::audit::Filter;
+
+    use super::*;
+    use crate::doubles::{app_on_disk, hub_of};
+
+    /// Each read of keys is on the disk before its answer goes out, and yet they do not wait for one another: those that come while a
+    /// commit runs share the next.
+    #[tokio::test]
+    async fn reads_of_keys_share_commits() {
+        const READS: usize = 500;
+        let (app, sqlite, _folder) = app_on_disk().await;
+        let hub = hub_of(&app);
+        let (right, id) = (hub.gate().authorize_operator(), DeviceId::parse("d").unwrap());
+        let before = sqlite.stats().commits;
+        let reads = join_all((0..READS).map(|_| app.registry.get(&right, &id))).await;
+        assert!(reads.iter().all(Result::is_ok));
+        let commits = sqlite.stats().commits - before;
+        assert!(commits < 100, "{commits} commits for {READS} reads");
+        let filter = Filter {
+            operation: Some("device.keys.read".to_owned()),
+            ..Filter::default()
+        };
+        let manage = hub.gate().authorize_operator();
+        let told = app.trail.page(&manage, &filter, None, 1_000).await.unwrap();
+        assert_eq!(told.lines.len(), READS);
+    }
+}
