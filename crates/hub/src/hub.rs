@@ -144,6 +144,7 @@ impl Hub {
         )
         .await?;
         settings.put_in_force(&gate);
+        gate.restore_observed().await?;
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -209,6 +210,9 @@ impl Hub {
 
     /// Whether a connection's version of TLS is new enough; a listener without TLS has none and is not asked.
     pub fn admit_tls(&self, version: Option<TlsVersion>) -> Result<(), Refusal> {
+        if let Some(version) = version {
+            self.gate.observed().tls(version, self.gate.now());
+        }
         let min = self.settings.current().settings.tls.min_tls_version;
         match (min, version) {
             (Some(min), Some(version)) if version < min => {

@@ -18,6 +18,7 @@ use hub::access::{
     Authenticated, Authorized, Credential, Explanation, ModuleCaller, Operation as _, Reason, Refusal, Step,
     Usage, operation, right, sas,
 };
+use hub::clock::Clock as _;
 use hub::identity::{IdentityId, IfMatch, ModuleDraft, ModuleId};
 use hub::trust::Certificate;
 
@@ -453,4 +454,72 @@ async fn an_edge_device_looks_after_its_modules_with_its_certificate() {
         .unwrap();
     let withdrawn = ask(std::slice::from_ref(&by_ca), "", "by-ca").await;
     assert_eq!(reason(withdrawn), Some(Reason::IssuerUnknown));
+}
+
+/// What a login shows is known after a restart, too: a certificate that expires soon, a token that is good for years.
+#[tokio::test]
+async fn what_logins_show_survives_a_restart() {
+    let world = world().await;
+    let root = ca("root");
+    trust(&world, "root", &root, true).await;
+    put(&world, "certified", CA_BODY, IfMatch::Absent).await;
+    login(&world, "certified", &[leaf("certified", &root)])
+        .await
+        .unwrap();
+    let later = world.clock.now().plus(Duration::from_secs(5 * 365 * 86_400));
+    let own = sas::create(
+        "hub1.example.test/devices/Dev%251",
+        later,
+        &doubles::key(doubles::PRIMARY),
+        None,
+    );
+    let credential = Credential::sas(&own);
+    world
+        .gate
+        .authenticate_device(&device(DEVICE), &credential, Usage::Connection)
+        .await
+        .unwrap();
+    let signer = world.gate.policies().get("service").unwrap().primary.clone();
+    let service = sas::create(doubles::HOST, later, &signer, Some("service"));
+    world
+        .gate
+        .authorize_service::<operation::ReadTwins>(&service, "twins/d")
+        .unwrap();
+    // Explanations are no logins.
+    world
+        .gate
+        .explain_service(operation::ReadTwins::DEFINITION, &service, "twins/d");
+    let shown = |gate: &hub::access::Gate| {
+        let observed = gate.observed();
+        let names = |kept: Vec<(String, hub::clock::Timestamp)>| {
+            kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        (
+            names(observed.certificates()),
+            names(observed.long_tokens()),
+            names(observed.long_policy_tokens()),
+            observed.policy_used("service"),
+        )
+    };
+    let before = shown(&world.gate);
+    assert_eq!(before.0, ["certified"]);
+    assert_eq!(before.1, [DEVICE]);
+    assert_eq!(before.2, ["service"]);
+    assert_eq!(before.3, Some(world.clock.now()));
+    world.gate.keep_observed().await.unwrap();
+    let restarted = hub::access::Gate::new(
+        doubles::profile(),
+        world.gate.policies().clone(),
+        world.trust.clone(),
+        world.store.clone(),
+        world.vault.clone(),
+        world.clock.clone(),
+        world.limits.clone(),
+    );
+    world.clock.advance(Duration::from_secs(60));
+    restarted.restore_observed().await.unwrap();
+    assert_eq!(shown(&restarted), before);
+    // Policies that nobody used are counted from the moment on at which they are known.
+    let known = restarted.observed().policy_used("registryRead");
+    assert!(known.is_some_and(|known| known < world.clock.now()));
 }

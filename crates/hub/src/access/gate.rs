@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::advice::Observed;
 use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
 use crate::network::NetworkRules;
@@ -113,6 +114,37 @@ impl Gate {
     /// What logins showed, for advice.
     pub fn observed(&self) -> &Observed {
         &self.observed
+    }
+
+    /// Takes in what logins before the start of the server showed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn restore_observed(&self) -> Result<(), Error> {
+        let hub = self.profile().name.clone();
+        self.observed.restore(&*self.store, &hub).await?;
+        self.know_policies();
+        Ok(())
+    }
+
+    /// Writes what logins showed, so that it survives a restart.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_observed(&self) -> Result<(), Error> {
+        self.know_policies();
+        let hub = self.profile().name.clone();
+        self.observed.keep(&*self.store, &hub, self.clock.now()).await
+    }
+
+    fn know_policies(&self) {
+        let names: Vec<_> = self
+            .policies
+            .list()
+            .iter()
+            .map(|policy| policy.name.clone())
+            .collect();
+        self.observed.policies_are(&names, self.clock.now());
     }
 
     /// The hub's policies.

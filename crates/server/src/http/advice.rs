@@ -21,7 +21,8 @@ pub(super) async fn advice(call: &Call) -> Result<Reply, Error> {
         observed: call.hub.gate().observed(),
         limits: &app.limits,
         clock: &*app.clock,
-        since: app.started,
+        revocation: call.hub.revocation(),
+        settings: &call.hub.settings().current().settings,
     };
     reply::json(StatusCode::OK, &advise(&proof, sources).await?)
 }
