@@ -32,6 +32,7 @@ mod listen;
 mod mailbox;
 pub mod master_key;
 mod mqtt;
+pub mod recovery;
 pub mod reference;
 mod refusal;
 mod run;

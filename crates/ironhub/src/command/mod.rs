@@ -26,6 +26,7 @@ mod module;
 mod monitor;
 mod network;
 mod policy;
+mod recover;
 mod revoke;
 mod role;
 mod serve;
