@@ -283,7 +283,7 @@ impl Gate {
         Explanation::new(trail, decision)
     }
 
-    fn decide_service(
+    pub(super) fn decide_service(
         &self,
         operation: &'static Definition,
         token: &str,

@@ -294,7 +294,13 @@ async fn bearer_before_a_signature_is_for_management() {
 }
 
 /// The status of an answer; its body is not waited for, as some have no end.
-async fn status(app: &Arc<App>, drain: &Drain, method: &str, path: &str, credential: &Credential) -> u16 {
+pub(super) async fn status(
+    app: &Arc<App>,
+    drain: &Drain,
+    method: &str,
+    path: &str,
+    credential: &Credential,
+) -> u16 {
     let (mut near, far) = tokio::io::duplex(1 << 16);
     let arrival = Arrival {
         stream: Stream::Memory(far, credential.certificates.clone()),

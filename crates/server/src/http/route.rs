@@ -378,6 +378,17 @@ impl Route {
         }
     }
 
+    /// The device whose modules are asked for.
+    pub(crate) fn device_of_modules(&self) -> Option<&str> {
+        match self {
+            Self::ListModules(device)
+            | Self::PutModule(device, _)
+            | Self::GetModule(device, _)
+            | Self::DeleteModule(device, _) => Some(device),
+            _ => None,
+        }
+    }
+
     /// The endpoints of which one must be open to the peer's address: modules are looked after by services and by edge devices.
     pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
         match self {
