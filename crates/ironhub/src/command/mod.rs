@@ -25,6 +25,7 @@ mod method;
 mod module;
 mod monitor;
 mod network;
+mod own;
 mod policy;
 mod recover;
 mod revoke;
