@@ -80,7 +80,12 @@ impl Hub {
         seams: &Seams,
     ) -> Result<Self, Error> {
         let created = found(&name, seams).await?;
-        ledger::admit(&*seams.store, &seams.vault, &name, seams.vault.current()).await?;
+        let operator = Caller::operator();
+        let (current, by) = (
+            seams.vault.current(),
+            ledger::Rotator::new(&operator, seams.clock.now()),
+        );
+        ledger::admit(&*seams.store, &seams.vault, &name, current, &by).await?;
         let policies = Policies::open(
             name.clone(),
             Arc::clone(&seams.store),
@@ -137,6 +142,7 @@ impl Hub {
         )
         .await?;
         settings.put_in_force(&gate);
+        gate.restore_observed().await?;
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -150,8 +156,12 @@ impl Hub {
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
-        let descriptions =
-            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
+        let descriptions = Descriptions::new(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        );
         Ok(Self {
             name,
             hosts,
@@ -198,6 +208,9 @@ impl Hub {
 
     /// Whether a connection's TLS is what the hub demands; a listener without TLS has none and is not asked.
     pub fn admit_tls(&self, agreement: Option<TlsAgreement>) -> Result<(), Refusal> {
+        if let Some(agreement) = agreement {
+            self.gate.observed().tls(agreement.version, self.gate.now());
+        }
         self.settings.current().settings.tls.admit(agreement)
     }
 

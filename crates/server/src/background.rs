@@ -29,6 +29,9 @@ const CERTIFICATE_LOOK_PERIOD: Duration = Duration::from_secs(5);
 /// How often revocation lists are looked through for what is due.
 const LIST_REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often it is written what logins showed: a crash forgets as much at most.
+const OBSERVED_PERIOD: Duration = Duration::from_secs(600);
+
 /// The tasks of a running server.
 pub(crate) struct Background(Vec<JoinHandle<()>>);
 
@@ -47,6 +50,7 @@ pub(crate) fn start(app: &Arc<App>, mode: Mode) -> Background {
         tokio::spawn(sweep_blobs(Arc::clone(app))),
         tokio::spawn(reseal(Arc::clone(app))),
         tokio::spawn(sweep_trails(Arc::clone(app))),
+        tokio::spawn(keep_observed(Arc::clone(app))),
     ];
     if let Some(files) = app.certificates.get() {
         tasks.push(tokio::spawn(keep_certificates(
@@ -181,6 +185,26 @@ async fn sweep_trails(app: Arc<App>) {
                 let detail = error.detail().unwrap_or_else(|| error.message());
                 tracing::warn!(hub = %hub.name(), detail, "old entries of the audit trail remain; trying again");
             }
+        }
+    }
+}
+
+/// Writes what logins showed. The server does so once more when it stops.
+async fn keep_observed(app: Arc<App>) {
+    let mut period = tokio::time::interval(OBSERVED_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        keep_all_observed(&app).await;
+    }
+}
+
+/// The same, once.
+pub(crate) async fn keep_all_observed(app: &App) {
+    for hub in app.hubs.all() {
+        if let Err(error) = hub.gate().keep_observed().await {
+            let detail = error.detail().unwrap_or_else(|| error.message());
+            tracing::warn!(hub = %hub.name(), detail, "what logins showed was not written; advice may know less after a restart");
         }
     }
 }

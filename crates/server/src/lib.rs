@@ -9,6 +9,9 @@ mod app;
 mod background;
 mod calls;
 pub mod config;
+#[cfg(test)]
+mod credentials;
+mod demand;
 pub mod dev;
 #[cfg(test)]
 mod doubles;
@@ -29,6 +32,7 @@ mod listen;
 mod mailbox;
 pub mod master_key;
 mod mqtt;
+pub mod recovery;
 pub mod reference;
 mod refusal;
 mod run;

@@ -204,6 +204,7 @@ pub async fn run(
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
+    background::keep_all_observed(&app).await;
     tracing::info!("the server has stopped");
     Ok(())
 }

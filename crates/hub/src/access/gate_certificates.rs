@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::identity::{Authentication, IdentityId, Thumbprint};
 use crate::trust::Certificate;
 use crate::trust::chain::{self, Flaw, Kind};
@@ -21,6 +22,15 @@ use super::trail::Trail;
 pub(super) struct Presented {
     /// DER, leaf first; the CA of the hub last if it was asked for.
     path: Vec<Vec<u8>>,
+    /// When the leaf expires.
+    leaf_expires: Timestamp,
+}
+
+impl Presented {
+    /// When the leaf expires.
+    pub(super) const fn leaf_expires(&self) -> Timestamp {
+        self.leaf_expires
+    }
 }
 
 impl Gate {
@@ -47,6 +57,7 @@ impl Gate {
         };
         let leaf =
             Certificate::parse(leaf).map_err(|error| refusal_of(identity, &Flaw::malformed(&error)))?;
+        let leaf_expires = leaf.not_after();
         let path = match &registered.authentication {
             Authentication::SelfSigned { primary, secondary } => {
                 check_thumbprint(identity, &leaf, [primary, secondary], trail)?;
@@ -59,7 +70,7 @@ impl Gate {
             }
             Authentication::None => return Err(Refusal::of(identity, Reason::CredentialUnset)),
         };
-        let presented = Presented { path };
+        let presented = Presented { path, leaf_expires };
         self.check_revocation(identity, &presented, trail)?;
         let scope = match identity.module {
             None => AuthScope::Device,

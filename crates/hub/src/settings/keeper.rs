@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::access::{Authorized, Gate, operation};
 use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
+use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::identity::{Etag, IfMatch};
@@ -97,12 +98,46 @@ impl HubSettings {
         change: impl FnOnce(Settings) -> Result<Settings, Error>,
         if_match: &IfMatch,
     ) -> Result<Arc<Current>, Error> {
+        let _writer = self.writer.lock().await;
+        let (current, is_new) = self.write(proof, gate.now(), change, if_match, None).await?;
+        if is_new {
+            self.put_in_force(gate);
+            self.bus.broadcast(&self.hub, Mail::Recheck);
+        }
+        Ok(current)
+    }
+
+    /// The same for a hub that is not open: durable, and in force with its next start. `remark` stands in the audit trail besides.
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update).
+    pub async fn update_in_store(
+        &self,
+        proof: &Authorized<operation::Management>,
+        now: Timestamp,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
+        if_match: &IfMatch,
+        remark: &str,
+    ) -> Result<Arc<Current>, Error> {
+        let _writer = self.writer.lock().await;
+        let (current, _) = self.write(proof, now, change, if_match, Some(remark)).await?;
+        Ok(current)
+    }
+
+    /// Writes a change, and says whether it is one. The writer's lock is held.
+    async fn write(
+        &self,
+        proof: &Authorized<operation::Management>,
+        now: Timestamp,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
+        if_match: &IfMatch,
+        remark: Option<&str>,
+    ) -> Result<(Arc<Current>, bool), Error> {
         if *proof.hub() != self.hub {
             return Err(Error::bug(
                 "a proof for one hub was used for the settings of another",
             ));
         }
-        let _writer = self.writer.lock().await;
         let held = self.held();
         check_etag(if_match, held.current.etag)?;
         let settings = change(held.current.settings.clone())?;
@@ -113,16 +148,18 @@ impl HubSettings {
             return Err(Error::argument(invalid.to_string()));
         }
         if settings == held.current.settings && held.version.is_some() {
-            return Ok(held.current);
+            return Ok((held.current, false));
         }
         let current = Arc::new(Current {
             etag: held.current.etag.next(),
             settings,
         });
-        let now = gate.now();
         let mut entry = Entry::new(proof.caller(), Act::SettingUpdate, Subject::hub(&self.hub));
         for name in changed(&held.current.settings, &current.settings) {
             entry = entry.saying(name);
+        }
+        if let Some(remark) = remark {
+            entry = entry.saying(remark);
         }
         let entry = entry.write(&self.hub, now)?;
         let write = Write::Put {
@@ -144,9 +181,7 @@ impl HubSettings {
             current: Arc::clone(&current),
             version: Some(version),
         };
-        self.put_in_force(gate);
-        self.bus.broadcast(&self.hub, Mail::Recheck);
-        Ok(current)
+        Ok((current, true))
     }
 
     /// Puts the settings in force at the gate.

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::output::{self, printable};
 
 use super::identity::text;
+use super::recover;
 
 /// Path of the settings below Ironhub's own paths.
 pub(super) const SETTINGS: &str = "settings";
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     Show(ShowArguments),
     /// Change settings of the hub; open connections that lose their ground end at once
     Set(SetArguments),
+    /// Give an owner who is locked out a way back in, on the data folder of a stopped server: shared access signatures of services are
+    /// taken again
+    Recover(recover::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +66,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let client = Client::new(&Context::of(&arguments.client)?)?;
             print(&arguments.client, &block_on(client.own(Method::GET, SETTINGS))?)
         }
+        Command::Recover(arguments) => recover::run(arguments),
         Command::Set(arguments) => {
             let change = change_of(&arguments.settings)?;
             let client = Client::new(&Context::of(&arguments.client)?)?;

@@ -35,7 +35,8 @@ pub(super) async fn advice(call: &Call) -> Result<Reply, Error> {
         observed: call.hub.gate().observed(),
         limits: &app.limits,
         clock: &*app.clock,
-        since: app.started,
+        revocation: call.hub.revocation(),
+        settings: &call.hub.settings().current().settings,
     };
     reply::json(StatusCode::OK, &advise(&proof, sources).await?)
 }

@@ -3,9 +3,10 @@
 //! The gate decides as it does for the peer itself, and tells its steps. Nothing comes of it: no record, no failed login, no use of a
 //! policy. What is not looked at: bounds on failed logins, and the version of TLS. The answer repeats no credential.
 
-use hub::access::operation::Management;
+use hub::access::operation::{Definition, Management};
 use hub::access::{Actor, Credential, Explanation, PassedStep, Reason, Refusal, Step, Subject, Usage};
 use hub::error::Error;
+use hub::identity::IdentityId;
 use hub::limits::Limit;
 use hub::network::Endpoint;
 use hub::trust::certificate_from_upload;
@@ -97,7 +98,7 @@ fn surroundings(
     };
     let endpoints = match wish {
         Wish::Identity(..) => &[Endpoint::Device],
-        Wish::Service { endpoints, .. } => *endpoints,
+        Wish::Service { endpoints, .. } | Wish::Modules { endpoints, .. } => *endpoints,
     };
     let admitted = call.hub.gate().admit_any(endpoints, address)?;
     let rule = admitted
@@ -138,16 +139,27 @@ async fn decide(
         Wish::Service { row, path, .. } => {
             gate.prepare(token).await;
             let explanation = gate.explain_service(row, token, path);
-            explanation.map(|actor| {
-                let who = match actor {
-                    Actor::Policy(name) => Subject::Policy(name.to_string()).to_string(),
-                    Actor::Principal(id) => Subject::Principal(id.to_string()).to_string(),
-                    _ => Subject::Peer.to_string(),
-                };
-                format!("{who} is allowed {}", row.name)
-            })
+            explanation.map(|actor| allowed(&actor, row))
+        }
+        Wish::Modules {
+            row, device, path, ..
+        } => {
+            gate.prepare(token).await;
+            let credential = Credential::sas(token).with_certificates(certificates);
+            let explanation = gate.explain_modules(row, &credential, device, path).await;
+            explanation.map(|actor| allowed(&actor, row))
         }
     }
+}
+
+fn allowed(actor: &Actor, row: &Definition) -> String {
+    let who = match actor {
+        Actor::Policy(name) => Subject::Policy(name.to_string()),
+        Actor::Principal(id) => Subject::Principal(id.to_string()),
+        Actor::EdgeDevice(device) => Subject::Identity(IdentityId::device(device.clone())),
+        Actor::Operator => Subject::Peer,
+    };
+    format!("{who} is allowed {}", row.name)
 }
 
 /// The token, empty for none.

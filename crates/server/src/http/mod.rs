@@ -51,7 +51,7 @@ pub(crate) use arm::{HUB_PATH, ROUTES as RESOURCE_ROUTES, demand_of as resource_
 #[cfg(feature = "fuzzing")]
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
-pub(crate) use demand::{Demand, ROUTES};
+pub(crate) use demand::ROUTES;
 pub(crate) use reply::{Reply, whole};
 pub(crate) use route::Route;
 

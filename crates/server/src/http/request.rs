@@ -210,6 +210,7 @@ async fn carry_out(route: Route, call: Call) -> Result<Reply, Error> {
         Route::DeleteDevice(id) => registry::delete(&call, &id).await,
         Route::ListDevices => registry::list(&call).await,
         Route::BulkDevices => registry::bulk(call).await,
+        Route::RegenerateKeys => registry::regenerate(call).await,
         Route::DeviceStatistics => registry::device_statistics(&call).await,
         Route::ServiceStatistics => registry::service_statistics(&call),
         Route::ListModules(device) => modules::list(&call, &device).await,
@@ -342,9 +343,14 @@ impl Call {
     ) -> Result<ModuleCaller<O>, Error> {
         self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        let claim = gate.claim_of(self.token());
+        let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
+        let claim = if self.token().is_empty() && !self.peer.certificates.is_empty() {
+            Claim::Identity(IdentityId::device(device.clone()))
+        } else {
+            gate.claim_of(self.token())
+        };
         let path = self.path();
-        let decision = gate.authorize_modules(self.token(), device, &path);
+        let decision = gate.authorize_modules(&credential, device, &path);
         let decision = self
             .app
             .try_login(self.hub.name(), &claim, self.peer_address(), decision)

@@ -75,6 +75,8 @@ pub(crate) enum Route {
     ListDevices,
     /// `POST /devices`
     BulkDevices,
+    /// `POST /devices/keys/regenerate`
+    RegenerateKeys,
     /// `GET /devices/{id}/modules`
     ListModules(String),
     /// `PUT /devices/{id}/modules/{module}`
@@ -222,6 +224,7 @@ impl Route {
         match (words.as_slice(), method.as_str()) {
             (["devices"], "GET") => Ok(Self::ListDevices),
             (["devices"], "POST") => Ok(Self::BulkDevices),
+            (["devices", "keys", "regenerate"], "POST") => Ok(Self::RegenerateKeys),
             (["devices", _], "PUT") => Ok(Self::PutDevice(id(1))),
             (["devices", _], "GET") => Ok(Self::GetDevice(id(1))),
             (["devices", _], "DELETE") => Ok(Self::DeleteDevice(id(1))),
@@ -259,6 +262,7 @@ impl Route {
             (
                 ["devices"]
                 | ["devices", _]
+                | ["devices", "keys", "regenerate"]
                 | ["devices", _, "modules" | "commands" | "files"]
                 | ["devices", _, "files", "notifications"]
                 | ["devices", _, "files", "notifications", _]
@@ -374,6 +378,17 @@ impl Route {
         }
     }
 
+    /// The device whose modules are asked for.
+    pub(crate) fn device_of_modules(&self) -> Option<&str> {
+        match self {
+            Self::ListModules(device)
+            | Self::PutModule(device, _)
+            | Self::GetModule(device, _)
+            | Self::DeleteModule(device, _) => Some(device),
+            _ => None,
+        }
+    }
+
     /// The endpoints of which one must be open to the peer's address: modules are looked after by services and by edge devices.
     pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
         match self {
@@ -474,6 +489,15 @@ mod tests {
         );
         assert_eq!(find("GET", "/statistics/Devices"), Ok(Route::DeviceStatistics));
         assert_eq!(find("PATCH", "/devices/a"), Err(NoRoute::Method));
+        assert_eq!(
+            find("POST", "/Devices/Keys/Regenerate"),
+            Ok(Route::RegenerateKeys)
+        );
+        assert_eq!(find("GET", "/devices/keys/regenerate"), Err(NoRoute::Method));
+        assert_eq!(
+            find("GET", "/devices/keys"),
+            Ok(Route::GetDevice("keys".to_owned()))
+        );
         assert_eq!(find("GET", "/"), Err(NoRoute::Path));
         assert_eq!(find("GET", "/devices/a/b"), Err(NoRoute::Path));
         assert_eq!(

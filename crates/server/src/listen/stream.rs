@@ -23,9 +23,9 @@ pub(crate) enum Stream {
     Tls(TlsStream),
     /// Plain.
     Plain(TcpStream),
-    /// A pipe in memory, whose other end a test has.
+    /// A pipe in memory, whose other end a test has, with the certificates of a handshake that it stands for.
     #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+    Memory(tokio::io::DuplexStream, Vec<Vec<u8>>),
     /// Frames of a WebSocket.
     WebSocket(Box<WebSocket<Stream>>),
 }
@@ -37,7 +37,7 @@ impl Stream {
             Self::Tls(stream) => stream.server_name(),
             Self::Plain(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::WebSocket(socket) => socket.transport().server_name(),
         }
     }
@@ -48,7 +48,7 @@ impl Stream {
             Self::Tls(stream) => stream.peer_has_left(),
             Self::Plain(_) | Self::WebSocket(_) => false,
             #[cfg(test)]
-            Self::Memory(_) => false,
+            Self::Memory(..) => false,
         }
     }
 
@@ -66,7 +66,7 @@ impl Stream {
             }),
             Self::Plain(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::WebSocket(socket) => socket.transport().tls(),
         }
     }
@@ -82,7 +82,7 @@ impl Stream {
                 .collect(),
             Self::Plain(_) => Vec::new(),
             #[cfg(test)]
-            Self::Memory(_) => Vec::new(),
+            Self::Memory(_, certificates) => certificates.clone(),
             Self::WebSocket(socket) => socket.transport().peer_certificates(),
         }
     }
@@ -94,7 +94,7 @@ impl Stream {
             Self::Tls(stream) => stream.said(is_enough).await,
             Self::Plain(stream) => stream.readable().await,
             #[cfg(test)]
-            Self::Memory(_) => Ok(()),
+            Self::Memory(..) => Ok(()),
             Self::WebSocket(_) => Ok(()),
         }
     }
@@ -107,7 +107,7 @@ impl Stream {
             Self::Tls(stream) => stream.poll_read_raw(context, &mut room),
             Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut room),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_read(context, &mut room),
+            Self::Memory(stream, ..) => Pin::new(stream).poll_read(context, &mut room),
             Self::WebSocket(socket) => return socket.transport_mut().poll_discard(context),
         })?;
         Poll::Ready(Ok(room.filled().len()))
@@ -119,7 +119,7 @@ impl Stream {
             Self::Tls(stream) => stream.lift_stranger_limit(),
             Self::Plain(_) => {}
             #[cfg(test)]
-            Self::Memory(_) => {}
+            Self::Memory(..) => {}
             Self::WebSocket(socket) => {
                 socket.lift_stranger_limit();
                 socket.transport_mut().lift_stranger_limit();
@@ -138,7 +138,7 @@ impl AsyncRead for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_read(context, target),
             Self::Plain(stream) => Pin::new(stream).poll_read(context, target),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_read(context, target),
+            Self::Memory(stream, _) => Pin::new(stream).poll_read(context, target),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_read(context, target),
         }
     }
@@ -150,7 +150,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_write(context, data),
             Self::Plain(stream) => Pin::new(stream).poll_write(context, data),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_write(context, data),
+            Self::Memory(stream, _) => Pin::new(stream).poll_write(context, data),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_write(context, data),
         }
     }
@@ -160,7 +160,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_flush(context),
+            Self::Memory(stream, _) => Pin::new(stream).poll_flush(context),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_flush(context),
         }
     }
@@ -170,7 +170,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Memory(stream, _) => Pin::new(stream).poll_shutdown(context),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_shutdown(context),
         }
     }
