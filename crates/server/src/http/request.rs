@@ -177,7 +177,7 @@ async fn dispatch(
             "The path does not offer this method",
         ),
     })?;
-    if route.needs_api_version() {
+    if !is_own(head.uri.path()) {
         check_api_version(&head)?;
     }
     let admitted = hub
@@ -291,11 +291,14 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
 
 /// Whether a path is for those who manage hubs.
 fn is_management(path: &str) -> bool {
+    is_own(path) || arm::is_address(path)
+}
+
+/// Whether a path is one of Ironhub's own; those of Azure's need an `api-version`.
+fn is_own(path: &str) -> bool {
     const OWN: &str = "/$ironhub/";
-    let is_own = path
-        .get(..OWN.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(OWN));
-    is_own || arm::is_address(path)
+    path.get(..OWN.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(OWN))
 }
 
 /// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.

@@ -405,53 +405,6 @@ impl Route {
             _ => &[Endpoint::Service],
         }
     }
-
-    /// Whether the path is one of Azure's, which need an `api-version`.
-    pub(crate) fn needs_api_version(&self) -> bool {
-        !matches!(
-            self,
-            Self::GetSettings
-                | Self::PatchSettings
-                | Self::Revocation(_)
-                | Self::Status
-                | Self::Advice
-                | Self::Audit
-                | Self::ExportAudit
-                | Self::CheckAudit
-                | Self::Events
-                | Self::Monitor
-                | Self::ListConsumerGroups
-                | Self::PutConsumerGroup(_)
-                | Self::DeleteConsumerGroup(_)
-                | Self::ListAuthorities
-                | Self::GetAuthority(_)
-                | Self::PutAuthority(_)
-                | Self::DeleteAuthority(_)
-                | Self::DrawAuthorityCode(_)
-                | Self::VerifyAuthority(_)
-                | Self::ListPolicies
-                | Self::CreatePolicy
-                | Self::GetPolicy(_)
-                | Self::PutPolicy(_)
-                | Self::DeletePolicy(_)
-                | Self::RotatePolicy(_)
-                | Self::ListIssuers
-                | Self::PutIssuer(_)
-                | Self::DeleteIssuer(_)
-                | Self::ListRoles
-                | Self::PutRole(_)
-                | Self::DeleteRole(_)
-                | Self::ListAssignments
-                | Self::Assign
-                | Self::Unassign(_)
-                | Self::SendCommand(_)
-                | Self::Explain(_)
-                | Self::ExplainAuth
-                | Self::WatchTwin(_)
-                | Self::MasterKeyStatus
-                | Self::RotateMasterKey
-        )
-    }
 }
 
 pub(super) fn decode(segment: &str) -> String {
