@@ -446,10 +446,7 @@ mod tests {
         shown("soon.pem", Some(now().plus(DAY)), true);
         shown("good.pem", Some(now().plus(100 * DAY)), false);
         shown("odd.pem", None, false);
-        let report = survey.finish(Switches {
-            rules: Rules::default(),
-            ..closed()
-        });
+        let report = survey.finish(closed());
         assert_eq!(
             found(&report),
             [
