@@ -361,7 +361,6 @@ fn every_certificate_needs_its_key_and_every_hub_a_certificate() {
     assert_eq!(*owner, Some("hub1"));
     assert_eq!(*names, [("hub1".to_owned(), "hub1.example".to_owned())]);
     assert_eq!(pair.key, bench.folder.path().join("rsa.key"));
-    assert_eq!(bench.load_with_files_of(&config).pairs(), pairs);
 
     let other = "[hubs.hub2]\nhost_names = [\"hub2.example\"]\n";
     let error = Bench::new(&format!("{hub}{own}{other}")).error();
