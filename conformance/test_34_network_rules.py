@@ -1,5 +1,6 @@
 """Network rules and demands on TLS, seen by the official clients and by OpenSSL: who is kept out, who goes on, and what is told of it."""
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -17,6 +18,7 @@ from cut_line import CutLine
 from device_client import DeviceClient
 from identities import Device
 from management import GROUP, management_client
+from service_http import ServiceHttp
 from subject import HOST, Hub
 
 # An address of the loopback interface that no case but these comes from.
@@ -24,16 +26,22 @@ SITE = "127.0.0.9"
 LIVE_SECS = 2
 
 
-@pytest.fixture
-def site(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[CutLine]:
-    """The dotted host name leads clients of this process to the MQTT port by way of `SITE`."""
+@contextlib.contextmanager
+def line_to(hub: Hub, monkeypatch: pytest.MonkeyPatch, seen_from: str | None = None) -> Iterator[CutLine]:
+    """The dotted host name leads clients of this process to the MQTT port of the hub, from an address of choice."""
     original = socket.getaddrinfo
 
     def getaddrinfo(host: object, *arguments: object, **options: object) -> object:
         return original(LINE[0] if host == hub.dotted_name else host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with CutLine(LINE, (HOST, hub.port("mqtt")), seen_from=SITE) as laid:
+    with CutLine(LINE, (HOST, hub.port("mqtt")), seen_from) as laid:
+        yield laid
+
+
+@pytest.fixture
+def site(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[CutLine]:
+    with line_to(hub, monkeypatch, SITE) as laid:
         yield laid
 
 
@@ -127,15 +135,17 @@ def test_a_rule_of_the_management_client_keeps_a_device_out_and_lets_it_back_in(
         comes_back(connected, tail, device, "after")
 
 
-def test_rule_sets_of_the_management_client_let_in_whom_they_name(hub, tail, device, site, client):
+def test_filter_rules_and_rule_sets_of_the_management_client_hold_both(hub, tail, device, site, client):
+    # In these rules everybody is 0.0.0.0/0, over IPv6 as well, and whoever writes them must stay allowed.
     sets = NetworkRuleSetProperties(
         default_action="Deny",
         apply_to_built_in_event_hub_endpoint=True,
-        ip_rules=[NetworkRuleSetIpRule(filter_name="here", action="Allow", ip_mask="127.0.0.1/32")],
+        ip_rules=[NetworkRuleSetIpRule(filter_name="everybody", action="Allow", ip_mask="0.0.0.0/0")],
     )
-    write(client, hub, network_rule_sets=sets)
+    rules = [IpFilterRule(filter_name="branch", action="Reject", ip_mask=f"{SITE}/32")]
+    write(client, hub, network_rule_sets=sets, ip_filter_rules=rules)
     is_refused_at_site(hub, device)
-    hub.await_record("refused", "network_denied", device.id)
+    record_of_refusal(hub, device, "branch")
     with DeviceClient(device.connection_string, hub.ca_file) as connected:
         connected.send("from here")
     assert [event.body for event in tail.of_device(device.id, 1)] == [b"from here"]
@@ -229,20 +239,18 @@ def test_a_client_that_does_not_know_of_suites_leaves_them_as_they_are(demanding
     assert "TLS_AES_256_GCM_SHA384" in shown and "TLS_AES_128_GCM_SHA256" not in shown
 
 
-def test_official_clients_where_more_is_demanded(hub, registry, tail, device):
-    try:
-        hub.run(["hub", "set", "cipher-suites=aes-256"])
-        with DeviceClient(device.connection_string, hub.ca_file) as connected:
+def test_the_device_client_where_more_is_demanded(demanding, monkeypatch):
+    key = ServiceHttp(demanding).create_device("d1")["authentication"]["symmetricKey"]["primaryKey"]
+    string = demanding.device_connection_string("d1", key, demanding.dotted_name)
+    demanding.run(["hub", "set", "cipher-suites=aes-256"])
+    with line_to(demanding, monkeypatch):
+        with DeviceClient(string, demanding.ca_file) as connected:
             connected.send("strong")
-        assert [event.body for event in tail.of_device(device.id, 1)] == [b"strong"]
         # This client speaks TLS 1.2 and nothing else.
-        hub.run(["hub", "set", "min-tls-version=1.3"])
-        known = hub.known_records()
-        fresh = IoTHubDeviceClient.create_from_connection_string(device.connection_string, **device_sdk.options(hub.ca_file))
+        demanding.run(["hub", "set", "min-tls-version=1.3"])
+        known = demanding.known_records()
+        fresh = IoTHubDeviceClient.create_from_connection_string(string, **device_sdk.options(demanding.ca_file))
         with pytest.raises(ConnectionFailedError):
             fresh.connect()
         fresh.shutdown()
-        assert hub.await_record("refused", "tls_too_old", known=known)["found"] == "TLS 1.2 at most"
-        assert registry.get_device(device.id).device_id == device.id
-    finally:
-        hub.run(["hub", "set", "cipher-suites=default", "min-tls-version=default"])
+        assert demanding.await_record("refused", "tls_too_old", known=known)["found"] == "TLS 1.2 at most"

@@ -59,7 +59,7 @@ limits! {
     FailedAuthenticationsPerMinuteMax "failed_authentications_per_minute_max" Count 300, None,
         "Failed logins from one address in a minute before single ones leave no records and claims that failed there are refused sooner.";
     FailedLoginsPerMinuteMax "failed_logins_per_minute_max" Count 30, None,
-        "Failed logins of one claimed identity or policy from one address in a minute before its further ones are refused unread.";
+        "Failed logins in the name of one identity or policy from one address in a minute before further ones of the identity are refused unread, and single ones of the policy leave no records.";
     FailedLoginsTrackedMax "failed_logins_tracked_max" Count 65_536, None,
         "Claims whose failed logins are remembered; read at the start.";
     ConnectionOutboundBytesMax "connection_outbound_bytes_max" Bytes 1_048_576, None,

@@ -350,6 +350,41 @@ fn what_does_not_fit_together_is_told() {
 }
 
 #[test]
+fn every_certificate_needs_its_key_and_every_hub_a_certificate() {
+    let hub = "[hubs.hub1]\nhost_names = [\"hub1.example\"]\n";
+    let own = "tls.certificate = [\"ec.pem\", \"rsa.pem\"]\ntls.key = [\"ec.key\", \"rsa.key\"]\n";
+    let bench = Bench::new(&format!("{hub}{own}"));
+    let config = bench.load();
+    let pairs = config.pairs();
+    assert_eq!(pairs.len(), 2, "the server needs none when every hub has its own");
+    let (owner, names, pair) = &pairs[1];
+    assert_eq!(*owner, Some("hub1"));
+    assert_eq!(*names, [("hub1".to_owned(), "hub1.example".to_owned())]);
+    assert_eq!(pair.key, bench.folder.path().join("rsa.key"));
+
+    let other = "[hubs.hub2]\nhost_names = [\"hub2.example\"]\n";
+    let error = Bench::new(&format!("{hub}{own}{other}")).error();
+    assert!(error.contains("tls.certificate is missing"), "{error}");
+    let shared = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.pem\"\n";
+    let config = Bench::new(&format!("{shared}{hub}{own}{other}")).load();
+    let (owner, names, _) = &config.pairs()[0];
+    assert_eq!(
+        (*owner, names.as_slice()),
+        (None, &[("hub2".to_owned(), "hub2.example".to_owned())][..])
+    );
+    let error = Bench::new(&format!(
+        "{hub}tls.certificate = [\"a.pem\", \"b.pem\"]\ntls.key = \"a.key\"\n"
+    ))
+    .error();
+    assert!(
+        error.contains("must be as many, in the same order: there are 2 and 1"),
+        "{error}"
+    );
+    let error = Bench::new(&format!("{shared}{hub}tls.certificate = \"a.pem\"\n")).error();
+    assert!(error.contains("hubs.hub1.tls.key is missing"), "{error}");
+}
+
+#[test]
 fn an_empty_configuration_names_all_that_is_missing() {
     assert_eq!(
         Bench::new("").error(),
