@@ -38,6 +38,7 @@ mod policies;
 mod registry;
 mod reply;
 mod request;
+mod responders;
 mod revocation;
 mod roles;
 mod route;

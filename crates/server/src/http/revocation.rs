@@ -1,4 +1,4 @@
-//! Revoked certificates: block list and revocation lists (Ironhub's own paths below `/$ironhub/v1/revocation/`).
+//! Revoked certificates: block list, revocation lists, and who is asked by OCSP (Ironhub's own paths below `/$ironhub/v1/revocation/`).
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::reply::{self, Reply};
 use super::request::Call;
+use super::responders;
 use super::route::RevocationRoute;
 
 /// What to block, in one of four ways.
@@ -82,6 +83,10 @@ pub(super) async fn answer(call: Call, route: &RevocationRoute) -> Result<Reply,
         RevocationRoute::UploadList(name) => upload(call, name).await,
         RevocationRoute::RefreshList(name) => refresh(&call, name).await,
         RevocationRoute::RemoveList(name) => remove(&call, name).await,
+        RevocationRoute::ListResponders => responders::list(&call),
+        RevocationRoute::DefineResponder(name) => responders::define(call, name).await,
+        RevocationRoute::AskResponder(name) => responders::ask(call, name).await,
+        RevocationRoute::RemoveResponder(name) => responders::remove(&call, name).await,
         RevocationRoute::Settings => settings(call).await,
     }
 }
@@ -245,10 +250,10 @@ fn show_list(status: &ListStatus, now: Timestamp) -> serde_json::Value {
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::argument(format!("The body cannot be read: {error}")))
 }
 
-fn argument(invalid: impl std::fmt::Display) -> Error {
+pub(super) fn argument(invalid: impl std::fmt::Display) -> Error {
     Error::argument(invalid.to_string())
 }

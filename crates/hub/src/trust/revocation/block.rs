@@ -72,7 +72,7 @@ impl Target {
     pub fn serial(issuer: &[u8], digits: &str) -> Result<(Self, String), InvalidTarget> {
         let issuer = Certificate::parse(issuer).map_err(|_| InvalidTarget::Certificate)?;
         let serial = from_hex(digits)
-            .map(|bytes| super::der::without_zeros(&bytes).to_vec())
+            .map(|bytes| crate::trust::der::without_zeros(&bytes).to_vec())
             .filter(|serial| (1..=SERIAL_BYTES_MAX).contains(&serial.len()))
             .ok_or(InvalidTarget::Serial)?;
         let target = Self::Serial {

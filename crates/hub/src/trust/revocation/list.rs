@@ -7,11 +7,11 @@ use crate::clock::Timestamp;
 
 use super::block::{Digest, sha256};
 use super::certificate::Certificate;
-use super::der::{Extension, Malformed, Reader, tag, without_zeros};
 use super::name::{hex, shown};
 use super::reason::Reason;
 use super::serials::{Counts, Entry, SERIAL_BYTES_MAX, Serials};
-use super::signature::{SignatureError, Signed};
+use crate::trust::der::{Extension, Malformed, Reader, tag, without_zeros};
+use crate::trust::signature::{SignatureError, Signed};
 
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
 const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
@@ -20,7 +20,7 @@ const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 0x1c];
 const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 0x1d];
 
 /// A clock that lags behind the issuer's may see a list so long before it was made.
-const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(300);
+pub(super) const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Bounds of a list.
 #[derive(Debug, Clone, Copy)]
@@ -235,7 +235,7 @@ impl<'a> Parts<'a> {
         let mut list = outer.sequence()?;
         outer.end()?;
         let message = list.expect_whole(tag::SEQUENCE)?;
-        let algorithm = list.expect(tag::SEQUENCE)?;
+        let algorithm = list.expect_whole(tag::SEQUENCE)?;
         let signature = list.bytes_of_bits()?;
         list.end()?;
         let mut fields = Reader::new(message).sequence()?;
@@ -244,7 +244,7 @@ impl<'a> Parts<'a> {
         {
             return Err(ListError::Malformed("its version is not 2"));
         }
-        if fields.expect(tag::SEQUENCE)? != algorithm {
+        if fields.expect_whole(tag::SEQUENCE)? != algorithm {
             return Err(ListError::Malformed("it names two algorithms of its signature"));
         }
         let issuer = fields.expect_whole(tag::SEQUENCE)?;

@@ -10,12 +10,12 @@
 mod block;
 mod certificate;
 mod definition;
-mod der;
 mod files;
 mod held;
 mod list;
 mod lists;
 mod name;
+mod ocsp;
 mod pem;
 mod reason;
 mod refresh;
@@ -23,15 +23,16 @@ mod revoked;
 mod serials;
 mod service;
 mod settings;
-mod signature;
 
 pub use block::{Block, InvalidTarget, Target};
 pub use definition::{Definition, InvalidDefinition, ListName, REFRESH_DEFAULT, Source};
 pub use files::{FileError, ListFiles, Stamp, Watched};
 pub use list::{ListError, RevocationList};
 pub use lists::{ListStatus, LoadError};
+pub use ocsp::{
+    Answer, AnswerError, Demand, Digest, Doubt, InvalidResponder, Responder, ResponderStatus, Verdict, Watch,
+};
 pub use pem::certificate as certificate_der;
 pub use reason::{Reason, UnknownReason};
 pub use revoked::{Cause, Missing, Revoked, Since};
 pub use service::{Ports, Revocation};
-pub use signature::SignatureError;
