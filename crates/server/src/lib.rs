@@ -10,7 +10,15 @@ mod background;
 mod calls;
 pub mod config;
 pub mod dev;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        clippy::unwrap_used,
+        reason = "written for tests; a fuzz target uses a part of it"
+    )
+)]
 mod doubles;
 mod event;
 mod fetch;
@@ -22,7 +30,17 @@ mod fetch;
 pub mod fuzzing;
 mod held;
 mod http;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        unused_imports,
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "written for tests; a fuzz target uses a part of it"
+    )
+)]
 #[path = "../../hub/tests/doubles/mod.rs"]
 mod hub_doubles;
 mod listen;

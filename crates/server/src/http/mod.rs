@@ -52,6 +52,8 @@ pub(crate) use arm::{HUB_PATH, ROUTES as RESOURCE_ROUTES, demand_of as resource_
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
 pub(crate) use demand::{Demand, ROUTES};
+#[cfg(feature = "fuzzing")]
+pub(crate) use explain_auth::fuzz as fuzz_explain_auth;
 pub(crate) use reply::{Reply, whole};
 pub(crate) use route::Route;
 

@@ -7,7 +7,7 @@ use hub::clock::Timestamp;
 use hub::error::{Code, Error};
 use hub::limits::Limit;
 use hub::trust::revocation::{
-    Block, Definition, InvalidTarget, ListName, ListStatus, Reason, RevocationList, Source, Target,
+    Block, Definition, InvalidTarget, ListName, ListStatus, Named, Reason, RevocationList, Source, Target,
     certificate_der,
 };
 use hyper::StatusCode;
@@ -181,7 +181,7 @@ async fn settings(mut call: Call) -> Result<Reply, Error> {
     reply::json(StatusCode::OK, &json!({ "requireStatus": body.require_status }))
 }
 
-fn target(body: &BlockBody) -> Result<(Target, String), Error> {
+fn target(body: &BlockBody) -> Result<(Target, Named), Error> {
     let der = |text: &str| certificate_der(text).ok_or_else(|| argument(InvalidTarget::Certificate));
     match (
         &body.certificate,
@@ -194,7 +194,7 @@ fn target(body: &BlockBody) -> Result<(Target, String), Error> {
             Target::certificate(&der(certificate)?).map_err(argument)
         }
         (None, Some(digits), None, None, None) => {
-            Ok((Target::thumbprint(digits).map_err(argument)?, String::new()))
+            Ok((Target::thumbprint(digits).map_err(argument)?, Named::default()))
         }
         (None, None, Some(issuer), Some(serial), None) => {
             Target::serial(&der(issuer)?, serial).map_err(argument)

@@ -111,7 +111,7 @@ impl Held {
                 .err()
         };
         self.blocks
-            .find(certificate)
+            .find(certificate, false)
             .or_else(listed)
             .map(|cause| cause.to_string())
     }
@@ -123,7 +123,7 @@ impl Held {
         now: Timestamp,
         look: Look,
     ) -> Result<Option<Doubt>, Cause> {
-        if let Some(cause) = self.blocks.find(certificate) {
+        if let Some(cause) = self.blocks.find(certificate, issuer.is_none()) {
             return Err(cause);
         }
         // An anchor that signed itself is on nobody's list: the operator's trust is all it has.

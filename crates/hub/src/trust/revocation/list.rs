@@ -33,8 +33,14 @@ pub(super) struct ListBounds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// It is no list at all.
-    #[error("it is no revocation list, neither DER nor PEM: {0}")]
+    #[error("it is no revocation list, neither in DER nor in PEM")]
+    Foreign,
+    /// It begins like one.
+    #[error("it is no revocation list in DER: {0}")]
     Malformed(&'static str),
+    /// The server stopped meanwhile.
+    #[error("its reading was broken off; hand it in again")]
+    BrokenOff,
     /// It is another issuer's.
     #[error("it was issued by {found}, not by {wanted}; give the certificate of its issuer")]
     Issuer {
@@ -395,4 +401,37 @@ fn read_reason(extensions: &[u8]) -> Result<Reason, ListError> {
         }
     }
     Ok(reason)
+}
+
+/// Reads a list of anybody's as if its signature held: the entries are counted as they are, and each of them is found again.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(der: &[u8], issuer: &[u8]) {
+    const ENTRIES_MAX: usize = 1_000;
+    let bounds = ListBounds {
+        entries_max: ENTRIES_MAX,
+    };
+    if let Ok(issuer) = Certificate::parse(issuer)
+        && let Ok(list) =
+            RevocationList::read(der, &issuer, bounds, Timestamp::from_secs(i64::MAX / 1_000_000))
+    {
+        assert!(list.entry_count() <= ENTRIES_MAX);
+        assert!(list.check_follows(&list).is_ok(), "a list follows itself");
+    }
+    let Ok(parts) = Parts::split(der) else { return };
+    assert!(shown(parts.issuer).len() <= 4_096, "a shown name is bounded");
+    let _ = Details::read(parts.extensions);
+    if let Ok(serials) = read_entries(parts.entries, bounds) {
+        let mut total = 0;
+        let walked = each_entry(parts.entries, |serial, _| {
+            total += 1;
+            assert!(serials.find(serial).is_some(), "{serial:02x?} is lost");
+            Ok(())
+        });
+        assert_eq!((walked, serials.len()), (Ok(()), total));
+        assert!(
+            serials.bytes() <= total * 69,
+            "{} bytes for {total}",
+            serials.bytes()
+        );
+    }
 }

@@ -285,14 +285,14 @@ impl Revocation {
             let der = match pem::to_der(&bytes, "X509 CRL") {
                 Some(Cow::Borrowed(_)) => bytes,
                 Some(Cow::Owned(der)) => Bytes::from(der),
-                None => return Err(ListError::Malformed("neither of them")),
+                None => return Err(ListError::Foreign),
             };
             RevocationList::read(&der, &issuer, bounds, now).map(|list| (list, der))
         });
         match parsing.await {
             Ok(parsed) => Ok(parsed?),
             // The server stops, or the parser is wrong; either way there is no list.
-            Err(_) => Err(ListError::Malformed("its reading was broken off").into()),
+            Err(_) => Err(ListError::BrokenOff.into()),
         }
     }
 

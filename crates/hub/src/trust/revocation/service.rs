@@ -16,7 +16,7 @@ use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Write};
 use crate::tenancy::HubName;
 
-use super::block::{Block, Blocks, NOTE_CHARS_MAX, Target};
+use super::block::{Block, Blocks, NOTE_CHARS_MAX, Named, Target};
 use super::definition::ListName;
 use super::files::ListFiles;
 use super::held::{Held, Look};
@@ -129,7 +129,7 @@ impl Revocation {
         &self,
         proof: &Authorized<Management>,
         target: Target,
-        name: &str,
+        name: &Named,
         (reason, note): (Reason, &str),
     ) -> Result<Arc<Block>, Error> {
         self.check_hub(proof)?;
@@ -141,7 +141,8 @@ impl Revocation {
         }
         let block = Block {
             target,
-            name: name.into(),
+            name: name.shown.as_str().into(),
+            subject: name.subject,
             since: self.ports.clock.now(),
             reason,
             note: note.to_owned(),

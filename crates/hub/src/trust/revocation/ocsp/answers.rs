@@ -125,7 +125,8 @@ impl Watch {
         }
         let until = match answer.next_update {
             Some(next_update) => next_update.plus(CLOCK_SKEW),
-            None => now.plus(refresh),
+            // It is asked for again after the first half.
+            None => now.plus(refresh.saturating_mul(2)),
         };
         let pause = match answer.verdict {
             Verdict::Good => pause_after(answer.next_update, refresh, now),
@@ -386,13 +387,15 @@ mod tests {
         assert!(!watch.must_tell(Demand::Preferred, at(2_301)));
         assert!(watch.must_tell(Demand::Required, at(2_301)));
         assert!(!watch.must_tell(Demand::Required, at(2_302)), "once");
-        // Without an end it counts for as long as the operator wants.
+        // Without an end it counts for twice the time after which it is asked for again.
         watch
             .take(answer(Verdict::Good, 2_302, None), REFRESH, at(2_302))
             .unwrap();
         assert!(!watch.must_tell(Demand::Required, at(2_303)));
-        assert_eq!(watch.standing(at(5_902)), Standing::Good);
-        assert!(watch.is_due(at(5_902)) && watch.must_tell(Demand::Required, at(5_903)));
+        assert!(!watch.is_due(at(5_901)) && watch.is_due(at(5_902)));
+        assert!(!watch.must_tell(Demand::Required, at(9_502)));
+        assert_eq!(watch.standing(at(9_502)), Standing::Good);
+        assert!(watch.must_tell(Demand::Required, at(9_503)));
     }
 
     #[test]

@@ -25,3 +25,5 @@ pub use response::{Answer, AnswerError, Verdict};
 pub(super) use answers::Standing;
 pub(super) use asking::Asking;
 pub(super) use responders::Responders;
+#[cfg(feature = "fuzzing")]
+pub(super) use response::fuzz;

@@ -396,3 +396,49 @@ fn refuse_critical(extension: &Extension<'_>) -> Result<(), AnswerError> {
     }
     Ok(())
 }
+
+/// Reads an answer of anybody's: what is believed of it is what it says, and is signed.
+#[cfg(feature = "fuzzing")]
+pub(in super::super) fn fuzz(der: &[u8], issuer: &[u8], serial: &[u8], now: Timestamp) {
+    let Ok(issuer) = Certificate::parse(issuer) else {
+        return;
+    };
+    // What is asked of the certificate of a responder, and of one that names its responder.
+    let _ = (
+        issuer.may_sign_answers(),
+        issuer.is_valid_at(now),
+        issuer.responder_address(),
+    );
+    let Ok(digests) = IssuerDigests::of(&issuer) else {
+        return;
+    };
+    let question = Question {
+        issuer: &issuer,
+        digests: &digests,
+        serial: without_zeros(serial),
+        nonce: None,
+        now,
+    };
+    let found = read(der, &question, |_| None);
+    let unsigned = basic_of(der).and_then(|basic| Ok(Basic::split(basic)?));
+    let Ok(basic) = unsigned else {
+        assert!(found.is_err(), "an answer that cannot be taken apart is taken");
+        return;
+    };
+    let _ = basic.check_extensions(&question);
+    let mut statuses = basic.statuses;
+    while let Ok(mut status) = statuses.sequence() {
+        if CertificateId::read(&mut status).is_ok() {
+            let _ = read_status(status);
+        }
+    }
+    match found {
+        Ok(answer) => {
+            assert_eq!(basic.status_of(&question), Ok(answer.clone()));
+            assert!(answer.this_update <= now.plus(CLOCK_SKEW));
+            let is_signed = basic.signed.verify(issuer.key).is_ok() || !basic.certificates.is_empty();
+            assert!(is_signed, "nobody signed what is taken");
+        }
+        Err(error) => assert!(error.to_string().len() < 4_096, "an error grows with its input"),
+    }
+}
