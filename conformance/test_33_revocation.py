@@ -294,3 +294,34 @@ def test_connections_end_with_their_ground(server: Hub, tmp_path: Path, cause: C
             line.close()
         for undo in reversed(case.ended):
             undo()
+
+
+@pytest.mark.parametrize("protocol", LINES)
+def test_without_an_answer_a_device_is_recorded_or_refused(server: Hub, tmp_path: Path, protocol: str) -> None:
+    """The responder is down: where it is preferred, devices come in and leave a record; once it is required, they go and may try again."""
+    case = Case(server, tmp_path, f"no-answer-{protocol}-{next(_numbers)}")
+    line = None
+    try:
+        case.with_authority()
+        # Nobody listens there.
+        arguments = ["--issuer", str(case.workshop.intermediate.certificate), "--url", "http://127.0.0.1:1/"]
+        server.run(["ocsp", "add", case.name, *arguments])
+        case.ended.append(lambda: server.command("ocsp", "remove", case.name))
+        line = LINES[protocol](case.login)
+        line.works()
+        record = server.await_record("connected", "certificate_status_unknown", case.name)
+        assert case.name in record["found"] and "cannot be read" in record["found"]
+
+        known = server.known_records()
+        server.run(["ocsp", "add", case.name, *arguments, "--required"])
+        line.ended_by(time.monotonic() + OCSP_PERIOD_SECS + SECS_MAX)
+        kind = "refused" if protocol == "https" else "closed"
+        server.await_record(kind, "certificate_status_unknown.*cannot be read", case.name, known)
+        refused = "code 3" if protocol.startswith("mqtt") else ""
+        with pytest.raises(Exception, match=refused):  # noqa: B017
+            LINES[protocol](case.login).close()
+    finally:
+        if line:
+            line.close()
+        for undo in reversed(case.ended):
+            undo()

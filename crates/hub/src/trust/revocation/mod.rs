@@ -1,4 +1,5 @@
-//! Certificates that lost their trust before their time: blocked by the operator, or on a list of their CA.
+//! Certificates that lost their trust before their time: blocked by the operator, on a list of their CA, or revoked by the word of its
+//! OCSP responder.
 //!
 //! [`Revocation`] answers for one hub, from memory, whether a path that holds otherwise may still be taken. The gate asks it at
 //! every login and whenever an open connection is looked at again; every change sends [`Mail::Recheck`](crate::bus::Mail::Recheck),

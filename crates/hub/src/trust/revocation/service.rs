@@ -105,7 +105,11 @@ impl Revocation {
         look: Look,
     ) -> Result<Option<Doubt>, Revoked> {
         let checked = self.held().check(path, now, look);
-        checked.inspect_err(|revoked| self.refusals.count(&revoked.cause))
+        checked.inspect_err(|revoked| self.count(revoked))
+    }
+
+    pub(super) fn count(&self, refused: &Revoked) {
+        self.refusals.count(&refused.cause);
     }
 
     /// How many paths were refused since the start, by the label of the cause.

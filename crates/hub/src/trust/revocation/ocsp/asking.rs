@@ -82,9 +82,8 @@ impl Revocation {
             if let Err(revoked) = checked
                 && !revoked.cause.is_passing()
             {
-                return self
-                    .check_at(path, now, Look::Login)
-                    .map(|doubt| (Vec::new(), doubt));
+                self.count(&revoked);
+                return Err(revoked);
             }
             for (responder, watch) in &watched {
                 self.ask(responder, watch, &self.asking.logins).await;
