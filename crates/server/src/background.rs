@@ -23,6 +23,9 @@ const BLOB_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How often the audit trails are looked through for entries that are over age or count.
 const TRAIL_SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
+/// How often the answers of OCSP responders are looked through for what is due.
+const ANSWER_REFRESH_PERIOD: Duration = Duration::from_secs(1);
+
 /// How often the files of certificates are looked at. What changed is taken when it has not changed further by the next look.
 const CERTIFICATE_LOOK_PERIOD: Duration = Duration::from_secs(5);
 
@@ -62,6 +65,10 @@ pub(crate) fn start(app: &Arc<App>, mode: Mode) -> Background {
     let hubs = app.hubs.all();
     let refreshers = hubs.iter().map(|hub| refresh_lists(Arc::clone(hub.revocation())));
     tasks.extend(refreshers.map(tokio::spawn));
+    let askers = hubs
+        .iter()
+        .map(|hub| refresh_answers(Arc::clone(hub.revocation())));
+    tasks.extend(askers.map(tokio::spawn));
     Background(tasks)
 }
 
@@ -146,6 +153,16 @@ async fn refresh_lists(revocation: Arc<Revocation>) {
     loop {
         period.tick().await;
         revocation.refresh_due().await;
+    }
+}
+
+/// Asks OCSP responders again about what open connections of a hub stand on. Apart from the lists, which may take long to read.
+async fn refresh_answers(revocation: Arc<Revocation>) {
+    let mut period = tokio::time::interval(ANSWER_REFRESH_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        revocation.refresh_answers().await;
     }
 }
 

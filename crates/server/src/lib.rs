@@ -13,7 +13,15 @@ pub mod config;
 mod credentials;
 mod demand;
 pub mod dev;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        clippy::unwrap_used,
+        reason = "written for tests; a fuzz target uses a part of it"
+    )
+)]
 mod doubles;
 mod event;
 mod fetch;
@@ -25,7 +33,17 @@ mod fetch;
 pub mod fuzzing;
 mod held;
 mod http;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    not(test),
+    allow(
+        unused_imports,
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "written for tests; a fuzz target uses a part of it"
+    )
+)]
 #[path = "../../hub/tests/doubles/mod.rs"]
 mod hub_doubles;
 mod listen;

@@ -192,7 +192,9 @@ impl Gate {
             (format!("{}", Subject::Identity(identity.clone())), found)
         });
         if !matches!(registered.authentication, Authentication::Sas { .. }) {
-            return self.authenticate_certificate(&hub, identity, &registered, credential, trail);
+            return self
+                .authenticate_certificate(&hub, identity, &registered, credential, trail)
+                .await;
         }
         let Some(Secretive(token)) = credential.token else {
             if !credential.certificates.is_empty() {

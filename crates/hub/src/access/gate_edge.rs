@@ -118,7 +118,10 @@ impl Gate {
                 self.authenticate_edge_token(&hub, &identity, &registered, credential, (path, trail))?
             }
             // A certificate is the device's whatever it asks for; which paths are its own is asked of its modules.
-            _ => self.authenticate_certificate(&hub, &identity, &registered, credential, trail)?,
+            _ => {
+                self.authenticate_certificate(&hub, &identity, &registered, credential, trail)
+                    .await?
+            }
         };
         if !registered.is_edge {
             let refusal = Refusal::new(Reason::RightMissing, Subject::Identity(identity));

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
+use crate::trust::revocation::Doubt;
 
 use super::admission::Admitted;
 use super::caller::{Caller, Provenance};
@@ -131,6 +132,15 @@ impl Authenticated {
         match plain.strip_suffix("null}") {
             Some(start) => Cow::Owned(format!("{start}{name}}}")),
             None => Cow::Borrowed(plain),
+        }
+    }
+
+    /// What is doubtful about the certificate although it was let in: nobody current says that it is not revoked, and the hub would
+    /// rather know.
+    pub fn doubt(&self) -> Option<&Doubt> {
+        match &self.basis {
+            Basis::Certificate(presented) => presented.doubt(),
+            _ => None,
         }
     }
 

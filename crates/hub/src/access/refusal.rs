@@ -190,6 +190,8 @@ reasons! {
         "Shorten the chain, or register an intermediate CA closer to the devices.";
     CertificateRevoked "certificate_revoked" Certificate "A certificate of the chain was revoked."
         "Give the device a new certificate; lift the block if it was set by mistake.";
+    CertificateStatusUnknown "certificate_status_unknown" Certificate "Whether a certificate of the chain is revoked is not known, and the hub demands to know it."
+        "See that the responder can be reached and the list is current: ironhub ocsp list, ironhub crl list.";
     PrincipalUnassigned "principal_unassigned" Right "No role of the token's bearer grants the action."
         "Assign a role that grants it: ironhub assignment create.";
     RightMissing "right_missing" Right "The policy lacks the right."
@@ -426,7 +428,9 @@ impl fmt::Display for Refusal {
             Reason::AuthorityWithdrawn => {
                 write!(f, "the CA certificate that {subject} stood on was withdrawn")
             }
-            Reason::CertificateRevoked => write!(f, "the certificate of {subject} was refused: {found}"),
+            Reason::CertificateRevoked | Reason::CertificateStatusUnknown => {
+                write!(f, "the certificate of {subject} was refused: {found}")
+            }
             Reason::SasDisabled => write!(f, "the hub takes no shared access signature of {subject}"),
             Reason::PrincipalUnassigned => write!(f, "no role of {subject} grants {expected}"),
             Reason::BearerUnsupported => f.write_str("a bearer token came, and none is configured"),

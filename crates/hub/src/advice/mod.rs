@@ -15,5 +15,7 @@ mod walk;
 pub use check::{Check, Severity};
 pub use observed::Observed;
 pub use report::{Finding, Report};
-pub use survey::{AuthorityState, ListState, PolicyState, ServerCertificateState, Survey, Switches, Thresholds};
+pub use survey::{
+    AuthorityState, ListState, PolicyState, ServerCertificateState, Survey, Switches, Thresholds,
+};
 pub use walk::{Sources, advise};

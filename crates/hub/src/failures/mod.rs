@@ -180,7 +180,11 @@ fn counts(refusal: &Refusal) -> bool {
     );
     let is_other = matches!(
         refusal.reason,
-        Reason::HostUnknown | Reason::KeyReplaced | Reason::IdentityReplaced | Reason::CredentialUnset
+        Reason::HostUnknown
+            | Reason::KeyReplaced
+            | Reason::IdentityReplaced
+            | Reason::CredentialUnset
+            | Reason::CertificateStatusUnknown
     );
     is_of_credential && !is_other && !refusal.is_passing()
 }

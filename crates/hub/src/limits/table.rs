@@ -250,6 +250,14 @@ limits! {
         "Bytes of one revocation list.";
     RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
         "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
+    OcspRespondersMax "ocsp_responders_max" Count 64, None,
+        "OCSP responders of a hub.";
+    OcspAnswersMax "ocsp_answers_max" Count 100_000, None,
+        "Answers of one OCSP responder that are kept beyond those that open connections stand on; each takes about 400 bytes.";
+    OcspAnswerBytesMax "ocsp_answer_bytes_max" Bytes 32_768, None,
+        "Bytes of one answer of an OCSP responder.";
+    OcspPatienceSecs "ocsp_patience_secs" Seconds 4, None,
+        "Seconds for which a login waits for an OCSP responder.";
 
     // Audit trail.
     AuditEntriesMax "audit_entries_max" Count 1_000_000, None,

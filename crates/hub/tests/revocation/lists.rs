@@ -247,7 +247,7 @@ async fn lists_that_say_only_a_part_are_refused_clearly() {
     assert_eq!(bench.check(&[&a, &ca]), Ok(()));
     assert!(bench.check(&[&a, &middle, &ca]).is_err());
     let hour_ago = Timestamp::from_secs(SystemClock::new().now().as_secs() - 3_600);
-    let early = Bench::at(hour_ago, Arc::default()).await;
+    let early = Bench::at(hour_ago, Arc::<Server>::default()).await;
     early
         .revocation
         .define_list(&early.manage, definition(&root, Source::Uploaded, false))

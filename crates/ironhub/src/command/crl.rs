@@ -136,12 +136,21 @@ fn add(arguments: &AddArguments) -> Result<(), Failure> {
     }
     let client = &arguments.client;
     let path = path(&arguments.name);
-    request(client, Call::own(Method::PUT, &path).json(&definition))?;
+    let defined = request(client, Call::own(Method::PUT, &path).json(&definition))?;
     let load = match content {
         Some(content) => Call::own(Method::PUT, &format!("{path}/content")).bytes(content),
         None => Call::own(Method::POST, &format!("{path}/refresh")),
     };
-    let answer = request(client, load.waiting(LOAD_TIME_MAX))?;
+    let answer = match request(client, load.waiting(LOAD_TIME_MAX)) {
+        Ok(answer) => answer,
+        // A list that is added is there whole or not at all; one that was there before stays in force.
+        Err(failure) => {
+            if defined.get("created") == Some(&Value::Bool(true)) {
+                request(client, Call::own(Method::DELETE, &path))?;
+            }
+            return Err(failure);
+        }
+    };
     say(client, &answer, &told(&answer))
 }
 

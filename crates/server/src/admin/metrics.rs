@@ -161,6 +161,7 @@ impl Snapshot {
         let (mut blocks, mut refused, mut loads) = (Vec::new(), Vec::new(), Vec::new());
         let (mut entries, mut ages, mut current, mut memory) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut asked, mut answers) = (Vec::new(), Vec::new());
         for hub in app.hubs.all() {
             let revocation = hub.revocation();
             let label = || hub_label(hub.name().as_str());
@@ -174,6 +175,17 @@ impl Snapshot {
             let (loaded, failed) = revocation.loads();
             loads.push((with("result", "loaded"), whole(loaded)));
             loads.push((with("result", "failed"), whole(failed)));
+            for status in revocation.responders() {
+                let labels = |name, value: &str| {
+                    let responder = with("responder", status.definition.name.as_str());
+                    [responder, vec![(name, value.to_owned())]].concat()
+                };
+                let (taken, failed) = status.counts;
+                asked.push((labels("result", "taken"), whole(taken)));
+                asked.push((labels("result", "failed"), whole(failed)));
+                answers.push((labels("kind", "kept"), float(status.answers)));
+                answers.push((labels("kind", "watched"), float(status.watched)));
+            }
             for status in revocation.lists() {
                 let labels = with("list", status.definition.name.as_str());
                 let list = status.list.as_deref();
@@ -186,6 +198,16 @@ impl Snapshot {
                 }
             }
         }
+        self.counter(
+            "ocsp_questions",
+            "Questions to an OCSP responder, by whether an answer was taken",
+            asked,
+        );
+        self.gauge(
+            "ocsp_answers",
+            "Answers of an OCSP responder that are kept, and those of them that an open connection stands on",
+            answers,
+        );
         self.gauge("revocation_blocks", "Entries of the block list", blocks);
         self.counter(
             "revocation_refusals",

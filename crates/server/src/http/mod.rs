@@ -39,6 +39,7 @@ mod policies;
 mod registry;
 mod reply;
 mod request;
+mod responders;
 mod revocation;
 mod roles;
 mod route;
@@ -52,6 +53,8 @@ pub(crate) use arm::{HUB_PATH, ROUTES as RESOURCE_ROUTES, demand_of as resource_
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
 pub(crate) use demand::ROUTES;
+#[cfg(feature = "fuzzing")]
+pub(crate) use explain_auth::fuzz as fuzz_explain_auth;
 pub(crate) use reply::{Reply, whole};
 pub(crate) use route::Route;
 

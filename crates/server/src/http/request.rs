@@ -25,7 +25,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
-use crate::refusal::{closing_outcome_of, outcome_of};
+use crate::refusal::{closing_outcome_of, doubtful_outcome_of, outcome_of};
 use crate::tracking::Tracking;
 use crate::websocket::Endpoint as WebSocketEndpoint;
 
@@ -386,19 +386,28 @@ impl Call {
         match decision {
             Ok(proof) => {
                 self.peer.note_known();
+                // One request leaves no record of its own, so one of many must do.
+                if let Some(doubt) = proof.doubt().filter(|doubt| doubt.is_news) {
+                    self.app
+                        .records
+                        .leave(self.origin_of(identity), doubtful_outcome_of(doubt));
+                }
                 Ok(proof.admitted(self.admitted.clone()))
             }
             Err(refusal) => {
-                let module = identity.module.as_ref().map(ModuleId::as_str);
-                let origin = Origin::new(self.peer.address, "https").claiming(
-                    Some(self.hub.name().clone()),
-                    Some(identity.device.as_str()),
-                    module,
-                );
+                let origin = self.origin_of(identity);
                 self.app.leave_refusal(origin, &refusal);
                 Err(refusal.to_peer())
             }
         }
+    }
+
+    fn origin_of(&self, identity: &IdentityId) -> Origin {
+        Origin::new(self.peer.address, "https").claiming(
+            Some(self.hub.name().clone()),
+            Some(identity.device.as_str()),
+            identity.module.as_ref().map(ModuleId::as_str),
+        )
     }
 
     /// The host, and its port if it is not the usual one, under which the peer reaches the hub.

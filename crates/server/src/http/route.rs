@@ -32,6 +32,14 @@ pub(crate) enum RevocationRoute {
     RefreshList(String),
     /// `DELETE lists/{name}`
     RemoveList(String),
+    /// `GET responders`
+    ListResponders,
+    /// `PUT responders/{name}`
+    DefineResponder(String),
+    /// `POST responders/{name}/ask`
+    AskResponder(String),
+    /// `DELETE responders/{name}`
+    RemoveResponder(String),
     /// `PUT settings`
     Settings,
 }
@@ -48,11 +56,16 @@ impl RevocationRoute {
             (["lists", _], "DELETE") => Ok(Self::RemoveList(id)),
             (["lists", _, "content"], "PUT") => Ok(Self::UploadList(id)),
             (["lists", _, "refresh"], "POST") => Ok(Self::RefreshList(id)),
+            (["responders"], "GET") => Ok(Self::ListResponders),
+            (["responders", _], "PUT") => Ok(Self::DefineResponder(id)),
+            (["responders", _], "DELETE") => Ok(Self::RemoveResponder(id)),
+            (["responders", _, "ask"], "POST") => Ok(Self::AskResponder(id)),
             (["settings"], "PUT") => Ok(Self::Settings),
             (
-                ["blocks" | "lists" | "settings"]
-                | ["blocks" | "lists", _]
-                | ["lists", _, "content" | "refresh"],
+                ["blocks" | "lists" | "responders" | "settings"]
+                | ["blocks" | "lists" | "responders", _]
+                | ["lists", _, "content" | "refresh"]
+                | ["responders", _, "ask"],
                 _,
             ) => Err(NoRoute::Method),
             _ => Err(NoRoute::Path),
@@ -475,6 +488,16 @@ mod tests {
         );
         assert_eq!(
             find("GET", "/$ironhub/v1/revocation/lists/x"),
+            Err(NoRoute::Method)
+        );
+        assert_eq!(
+            find("POST", "/$ironhub/v1/revocation/responders/Root-1/ask"),
+            Ok(Route::Revocation(RevocationRoute::AskResponder(
+                "Root-1".to_owned()
+            )))
+        );
+        assert_eq!(
+            find("GET", "/$ironhub/v1/revocation/responders/x/ask"),
             Err(NoRoute::Method)
         );
         assert_eq!(find("GET", "/$ironhub/v1/revocation"), Err(NoRoute::Path));

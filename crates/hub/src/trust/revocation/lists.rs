@@ -266,9 +266,9 @@ impl Revocation {
         }
         let files = self.files.get().ok_or(LoadError::NoFiles)?;
         let entry = by.map(|caller| handed_in(caller, &definition.name, &list));
-        self.tell(entry.clone()).await?;
+        self.note_in_trail(entry.clone()).await?;
         if let Err(error) = files.write(&definition.name, der).await {
-            self.tell(entry.map(|entry| entry.failed(Code::ServiceUnavailable)))
+            self.note_in_trail(entry.map(|entry| entry.failed(Code::ServiceUnavailable)))
                 .await?;
             return Err(error.into());
         }
@@ -283,7 +283,7 @@ impl Revocation {
     }
 
     /// Adds an entry to the audit trail; nothing happens that it cannot tell of.
-    async fn tell(&self, entry: Option<Entry<'_>>) -> Result<(), LoadError> {
+    async fn note_in_trail(&self, entry: Option<Entry<'_>>) -> Result<(), LoadError> {
         let Some(entry) = entry else {
             return Ok(());
         };
@@ -312,14 +312,14 @@ impl Revocation {
             let der = match pem::to_der(&bytes, "X509 CRL") {
                 Some(Cow::Borrowed(_)) => bytes,
                 Some(Cow::Owned(der)) => Bytes::from(der),
-                None => return Err(ListError::Malformed("neither of them")),
+                None => return Err(ListError::Foreign),
             };
             RevocationList::read(&der, &issuer, bounds, now).map(|list| (list, der))
         });
         match parsing.await {
             Ok(parsed) => Ok(parsed?),
             // The server stops, or the parser is wrong; either way there is no list.
-            Err(_) => Err(ListError::Malformed("its reading was broken off").into()),
+            Err(_) => Err(ListError::BrokenOff.into()),
         }
     }
 
