@@ -10,13 +10,11 @@ use hub::access::bearer::Bearers;
 use hub::access::operation::Management;
 use hub::access::roles::Directory;
 use hub::access::{Authorized, Gate, HubProfile, Policies, Rules};
-use hub::bus::Bus;
-use hub::clock::{Clock, SystemClock};
-use hub::entropy::{Entropy, SystemEntropy};
+use hub::clock::SystemClock;
+use hub::entropy::SystemEntropy;
 use hub::fetch::NoFetch;
 use hub::limits::{Fidelity, Limits};
 use hub::secret::Vault;
-use hub::store::Store;
 use hub::tenancy::{HostName, HubName};
 use hub::trust::Trust;
 use hub::trust::revocation::{Ports, Revocation};
@@ -63,15 +61,15 @@ impl Inside {
 }
 
 async fn gate(name: HubName, ports: Ports, vault: Arc<Vault>, trust: Trust) -> Result<Gate, Failure> {
+    let policies = policies(&name, ports.clone(), Arc::clone(&vault)).await?;
     let Ports {
         store,
         bus,
         clock,
-        entropy,
+        entropy: _,
         fetch,
         limits,
     } = ports;
-    let policies = policies(&name, (&store, &bus, &clock), (&vault, &*entropy), &limits).await?;
     let directory = Directory::open(
         name.clone(),
         Arc::clone(&store),
@@ -92,24 +90,20 @@ async fn gate(name: HubName, ports: Ports, vault: Arc<Vault>, trust: Trust) -> R
 }
 
 /// Those that a new hub has.
-async fn policies(
-    name: &HubName,
-    (store, bus, clock): (&Arc<dyn Store>, &Arc<dyn Bus>, &Arc<dyn Clock>),
-    (vault, entropy): (&Arc<Vault>, &dyn Entropy),
-    limits: &Arc<Limits>,
-) -> Result<Arc<Policies>, Failure> {
-    let writes = Policies::of_new_hub(name, vault, entropy).map_err(failed)?;
-    store
+async fn policies(name: &HubName, ports: Ports, vault: Arc<Vault>) -> Result<Arc<Policies>, Failure> {
+    let writes = Policies::of_new_hub(name, &vault, &*ports.entropy).map_err(failed)?;
+    ports
+        .store
         .apply(writes)
         .await
         .map_err(|error| Failure::environment("opening a hub", format!("{error:?}")))?;
     let policies = Policies::open(
         name.clone(),
-        Arc::clone(store),
-        Arc::clone(vault),
-        Arc::clone(bus),
-        Arc::clone(clock),
-        Arc::clone(limits),
+        ports.store,
+        vault,
+        ports.bus,
+        ports.clock,
+        ports.limits,
     );
     policies.await.map(Arc::new).map_err(failed)
 }

@@ -88,16 +88,16 @@ fn measure_new(
     let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
     let peer = Peer::new(signer)?;
     let token = |call: usize| tokens.get(call).map_or("", String::as_str);
-    let mut taken = 0;
+    let mut count = 0;
     let peer_micros = cost::micros(NEW_TOKENS, |call| {
         let claims = peer.check(token(call));
-        taken +=
+        count +=
             usize::from(claims.is_some_and(|claims| claims.oid == PRINCIPAL && !claims.groups.is_empty()));
     });
     let own_micros = cost::micros(NEW_TOKENS, |call| {
-        taken += usize::from(is_allowed(gate, token(call), call));
+        count += usize::from(is_allowed(gate, token(call), call));
     });
-    if taken != 2 * NEW_TOKENS {
+    if count != 2 * NEW_TOKENS {
         return Err(Failure::server(NAME, "a good token is refused"));
     }
     report.record(PEER, metric, peer_micros);

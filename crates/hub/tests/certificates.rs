@@ -378,7 +378,7 @@ async fn an_edge_device_looks_after_its_modules_with_its_certificate() {
     trust(&world, "root", &root, true).await;
     let edge = |body: &str| body.replacen('{', r#"{"capabilities":{"iotEdge":true},"#, 1);
     let own = self_signed("anything");
-    let thumbprint = Certificate::parse(&own).unwrap().sha256_thumbprint().to_owned();
+    let thumbprint = Certificate::parse(&own).unwrap().sha256_thumbprint();
     put(
         &world,
         "by-thumbprint",

@@ -88,9 +88,12 @@ impl Credential {
         let takes_tokens = of.is_some_and(|identity| matches!(identity.device.as_str(), "d" | "e"));
         match (demand, &self.worth) {
             (Demand::Nothing, _) => true,
-            (Demand::Never, _) => false,
-            // A certificate speaks for links of its device alone.
-            (_, Worth::Nothing) | (Demand::AnyToken, Worth::Certificate(_)) => false,
+            // A certificate speaks for links of its device alone, and no role is an identity.
+            (Demand::Never, _)
+            | (_, Worth::Nothing)
+            | (Demand::AnyToken, Worth::Certificate(_))
+            | (Demand::Operation(_), Worth::Key(_) | Worth::Certificate(_))
+            | (Demand::Itself, Worth::Roles(_)) => false,
             (Demand::AnyToken, _) => true,
             (Demand::Operation(row) | Demand::OperationOrEdge(row), Worth::Policy(rights)) => {
                 row.is_held_by(*rights)
@@ -101,8 +104,6 @@ impl Credential {
             (Demand::OperationOrEdge(_), Worth::Key(own) | Worth::Certificate(own)) => {
                 own.device.as_str() == "t" && Some(own) == of
             }
-            (Demand::Operation(_), Worth::Key(_) | Worth::Certificate(_))
-            | (Demand::Itself, Worth::Roles(_)) => false,
             (Demand::Itself, Worth::Policy(rights)) => {
                 takes_tokens && rights.contains(Rights::DEVICE_CONNECT)
             }
@@ -213,7 +214,7 @@ async fn certificates(app: &App) -> Vec<Credential> {
         .put(&right, "fleet", &text, true, &IfMatch::Absent)
         .await
         .unwrap();
-    let thumbprint = |der: &[u8]| Certificate::parse(der).unwrap().sha256_thumbprint().to_string();
+    let thumbprint = |der: &[u8]| Certificate::parse(der).unwrap().sha256_thumbprint();
     let mut all = Vec::new();
     for (name, path) in [("certificate of t", "t"), ("certificate of t/m", "t/m")] {
         let leaf = pki::self_signed("anything");

@@ -14,13 +14,10 @@ mod credentials;
 mod demand;
 pub mod dev;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        clippy::unwrap_used,
-        reason = "written for tests; a fuzz target uses a part of it"
-    )
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "written for tests; a fuzz target uses a part of it"
 )]
 mod doubles;
 mod event;
@@ -34,15 +31,12 @@ pub mod fuzzing;
 mod held;
 mod http;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(
-    not(test),
-    allow(
-        unused_imports,
-        clippy::unwrap_used,
-        clippy::panic,
-        clippy::indexing_slicing,
-        reason = "written for tests; a fuzz target uses a part of it"
-    )
+#[allow(
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "written for tests; a fuzz target uses a part of it"
 )]
 #[path = "../../hub/tests/doubles/mod.rs"]
 mod hub_doubles;

@@ -148,7 +148,13 @@ pub async fn recover(
             .await?;
     }
     let owner = if wanted.new_owner {
-        let key = new_owner(data_dir, master_key_file, &proof, (&store, &bus, &clock, &limits)).await?;
+        let seams = Seams {
+            store,
+            bus,
+            clock,
+            limits,
+        };
+        let key = new_owner(data_dir, master_key_file, &proof, seams).await?;
         Some((OWNER, key))
     } else {
         None
@@ -161,12 +167,20 @@ pub async fn recover(
     })
 }
 
+/// What the parts of a hub work over.
+struct Seams {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    limits: Arc<Limits>,
+}
+
 /// Gives the owner's policy two new keys, so that those that were lost are worth nothing any more.
 async fn new_owner(
     data_dir: &Path,
     master_key_file: Option<&Path>,
     proof: &Authorized<Management>,
-    (store, bus, clock, limits): (&Arc<dyn Store>, &Arc<dyn Bus>, &Arc<dyn Clock>, &Arc<Limits>),
+    seams: Seams,
 ) -> Result<SymmetricKey, RecoveryError> {
     let hub = proof.hub().clone();
     let source = Source::find(&Config {
@@ -176,17 +190,9 @@ async fn new_owner(
     });
     let keys = source.read()?.ok_or(RecoveryError::NoMasterKey)?;
     let vault = Arc::new(Vault::new(&keys, Arc::new(SystemEntropy)));
-    let by = Rotator::new(proof.caller(), clock.now());
-    ledger::admit(&**store, &vault, &hub, vault.current(), &by).await?;
-    let policies = Policies::open(
-        hub,
-        Arc::clone(store),
-        vault,
-        Arc::clone(bus),
-        Arc::clone(clock),
-        Arc::clone(limits),
-    )
-    .await?;
+    let by = Rotator::new(proof.caller(), seams.clock.now());
+    ledger::admit(&*seams.store, &vault, &hub, vault.current(), &by).await?;
+    let policies = Policies::open(hub, seams.store, vault, seams.bus, seams.clock, seams.limits).await?;
     let policy = Policy::generate(OWNER, Rights::ALL, &SystemEntropy)?;
     let key = policy.primary.clone();
     policies.put(proof, policy).await?;

@@ -77,21 +77,21 @@ mod tests {
     use super::*;
     use crate::performative::{ReceiverSettleMode, SenderSettleMode};
 
-    fn link(serial: u32) -> Box<Link> {
-        Box::new(Link {
+    fn link(serial: u32) -> Link {
+        Link {
             serial,
             name: String::new(),
             state: LinkState::Attached,
             settle_modes: (SenderSettleMode::Mixed, ReceiverSettleMode::First),
             way: Way::In(Incoming::default()),
-        })
+        }
     }
 
     #[test]
     fn links_are_in_the_order_of_their_handles_and_take_no_room_for_others() {
         let mut links = Links::default();
         for (count, handle) in [(1, 5), (2, 1), (3, 3)] {
-            links.insert(handle, link(handle));
+            links.insert(handle, Box::new(link(handle)));
             assert_eq!((links.len(), links.0.capacity()), (count, count));
         }
         let handles: Vec<u32> = links.iter().map(|(handle, _)| handle).collect();

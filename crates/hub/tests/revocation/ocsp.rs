@@ -256,7 +256,7 @@ async fn only_the_issuer_and_whom_it_appoints_may_sign() {
         match (bench.decide(&[&a, &ca]).await, wanted) {
             (Ok((_, doubt)), None) => assert_eq!(doubt, None, "{signer}"),
             (Err(revoked), Some(wanted)) => {
-                assert!(revoked.to_string().contains(wanted), "{signer}: {revoked}")
+                assert!(revoked.to_string().contains(wanted), "{signer}: {revoked}");
             }
             (found, wanted) => panic!("{signer} {arguments:?}: {found:?}, wanted {wanted:?}"),
         }

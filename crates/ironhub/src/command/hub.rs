@@ -117,7 +117,7 @@ fn change_of(settings: &[String]) -> Result<Value, Failure> {
 fn suites_of(value: &str) -> Result<Value, Failure> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
     let suites = CipherSuites::parse(names).map_err(|unknown| Failure::usage(unknown.to_string()))?;
-    Ok(Value::from_iter(suites.iter().map(CipherSuite::name)))
+    Ok(suites.iter().map(CipherSuite::name).collect())
 }
 
 fn print(client: &ClientArguments, settings: &Value) -> Result<(), Failure> {

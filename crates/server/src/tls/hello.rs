@@ -161,19 +161,21 @@ fn hello(body: &[u8]) -> Option<Hello> {
             _ => {}
         }
     }
-    hello.offer.versions = match versions {
-        Some(versions) => versions
-            .chunks_exact(2)
-            .fold(0, |bits, pair| bits | version_bit(pair)),
-        None => {
-            hello.offer.names_highest = true;
-            version_bit(&legacy_version.to_be_bytes())
-        }
+    hello.offer.versions = if let Some(versions) = versions {
+        let pairs = versions.chunks_exact(2);
+        pairs.fold(0, |bits, pair| bits | version_bit(pair))
+    } else {
+        hello.offer.names_highest = true;
+        version_bit(&legacy_version.to_be_bytes())
     };
     Some(hello)
 }
 
 /// None of a name that is none (an address, say), as the TLS library takes it.
+#[allow(
+    clippy::option_option,
+    reason = "the outer one says whether it can be read, as everywhere in this file"
+)]
 fn server_name(content: &[u8]) -> Option<Option<Box<str>>> {
     let mut names = Fields(Fields(content).long_list()?);
     while !names.0.is_empty() {

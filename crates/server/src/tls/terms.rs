@@ -42,7 +42,7 @@ impl Terms {
         let ticketer = aws_lc_rs::Ticketer::new()?;
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let usual = config(
-            &TlsSettings::default(),
+            TlsSettings::default(),
             Arc::clone(certificates),
             Arc::clone(&ticketer),
             protocols.clone(),
@@ -78,7 +78,7 @@ impl Terms {
             made.clear();
         }
         let config = config(
-            &demands,
+            demands,
             Arc::clone(&self.certificates),
             // A session that began on other terms may go on when it fits these: the library checks version and suite of a ticket.
             Arc::clone(&self.ticketer),
@@ -99,7 +99,7 @@ impl fmt::Debug for Terms {
 /// A client certificate is asked for but not required, session tickets are stateless, and the server's order of suites counts, not the
 /// client's.
 fn config(
-    demands: &TlsSettings,
+    demands: TlsSettings,
     certificates: Arc<Certificates>,
     ticketer: Arc<dyn ProducesTickets>,
     protocols: Vec<Vec<u8>>,

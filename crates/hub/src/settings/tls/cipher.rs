@@ -13,7 +13,7 @@ macro_rules! suites {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum CipherSuite {
-            $(#[doc = $iana] $name,)*
+            $(#[doc = concat!("`", $iana, "`.")] $name,)*
         }
 
         impl CipherSuite {
@@ -73,8 +73,11 @@ impl fmt::Display for CipherSuite {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct CipherSuites(u16);
 
+/// Which suites a profile has.
+type Choice = fn(CipherSuite) -> bool;
+
 /// A short way to name many suites.
-const PROFILES: [(&str, fn(CipherSuite) -> bool); 2] = [
+const PROFILES: [(&str, Choice); 2] = [
     // What Azure's hubs take of those served here when they demand TLS 1.2, and what FIPS 140 knows.
     ("aes", |suite| suite.name().contains("_AES_")),
     ("aes-256", |suite| suite.name().contains("_AES_256_")),
@@ -205,8 +208,8 @@ impl<'de> Visitor<'de> for Names {
     fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<CipherSuites, A::Error> {
         let mut suites = CipherSuites::NONE;
         while let Some(name) = names.next_element::<String>()? {
-            let named = CipherSuites::parse([name.as_str()]).map_err(serde::de::Error::custom)?;
-            suites.0 |= named.0;
+            let meant = CipherSuites::parse([name.as_str()]).map_err(serde::de::Error::custom)?;
+            suites.0 |= meant.0;
         }
         Ok(suites)
     }

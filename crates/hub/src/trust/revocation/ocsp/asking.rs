@@ -40,11 +40,14 @@ const DOWN_MAX: usize = 256;
 /// Least time between two calls to all connections to look at their ground.
 const TELL_PAUSE: Duration = Duration::from_secs(1);
 
+/// Addresses that are out of reach: until when they are left alone, and why.
+type Down = HashMap<Arc<str>, (Timestamp, Arc<str>)>;
+
 /// What asking needs to remember.
 pub(in super::super) struct Asking {
     pub(super) logins: Semaphore,
     rounds: Semaphore,
-    down: Mutex<HashMap<Arc<str>, (Timestamp, Arc<str>)>>,
+    down: Mutex<Down>,
     telling: Mutex<Telling>,
 }
 
@@ -263,7 +266,7 @@ impl Revocation {
 }
 
 impl Asking {
-    fn down(&self) -> MutexGuard<'_, HashMap<Arc<str>, (Timestamp, Arc<str>)>> {
+    fn down(&self) -> MutexGuard<'_, Down> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,6 +11,9 @@ use super::answers::{Held, Standing, Watch};
 #[derive(Debug, Default)]
 pub(in super::super) struct Responders(Vec<Arc<Held>>);
 
+/// Who answers for a certificate, how it stands, and what is kept of it.
+type Stand<'r> = (&'r Arc<Held>, Standing, Option<Arc<Watch>>);
+
 impl Responders {
     pub(in super::super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -54,7 +57,7 @@ impl Responders {
         certificate: &Certificate<'_>,
         issuer: Option<&Certificate<'_>>,
         now: Timestamp,
-    ) -> Option<(&Arc<Held>, Standing, Option<Arc<Watch>>)> {
+    ) -> Option<Stand<'_>> {
         let held = self.of(certificate, issuer)?;
         let watch = held.get(certificate.serial);
         let standing = watch
