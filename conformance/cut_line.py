@@ -9,10 +9,14 @@ CONNECT_TIMEOUT_SECS = 5
 
 
 class CutLine:
-    """Forwards TCP connections from `listen_on` to `forward_to`. While cut, new connections are accepted and dropped."""
+    """Forwards TCP connections from `listen_on` to `forward_to`. While cut, new connections are accepted and dropped.
 
-    def __init__(self, listen_on: tuple[str, int], forward_to: tuple[str, int]):
+    The server sees them come from the address `seen_from`, if one is given.
+    """
+
+    def __init__(self, listen_on: tuple[str, int], forward_to: tuple[str, int], seen_from: str | None = None):
         self._forward_to = forward_to
+        self._source = (seen_from, 0) if seen_from else None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_cut = False
@@ -50,7 +54,7 @@ class CutLine:
                 return
             far = None
             with contextlib.suppress(OSError):
-                far = socket.create_connection(self._forward_to, timeout=CONNECT_TIMEOUT_SECS)
+                far = socket.create_connection(self._forward_to, CONNECT_TIMEOUT_SECS, self._source)
                 far.settimeout(None)
             with self._lock:
                 is_usable = far is not None and not self._is_cut

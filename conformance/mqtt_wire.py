@@ -12,6 +12,7 @@ import struct
 import time
 from dataclasses import dataclass
 
+from certificates import Pair
 from subject import HOST
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
@@ -91,8 +92,10 @@ def telemetry_topic(device: str, properties: str = "") -> str:
     return f"devices/{device}/messages/events/{properties}"
 
 
-def tls_socket(port: int, ca_file: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> ssl.SSLSocket:
+def tls_socket(port: int, ca_file: str, timeout_secs: float = ANSWER_TIMEOUT_SECS, pair: Pair | None = None) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=ca_file)
+    if pair:
+        context.load_cert_chain(pair.certificate, pair.key)
     plain = socket.create_connection((HOST, port), timeout=timeout_secs)
     try:
         return context.wrap_socket(plain, server_hostname=HOST)
@@ -104,8 +107,9 @@ def tls_socket(port: int, ca_file: str, timeout_secs: float = ANSWER_TIMEOUT_SEC
 class MqttPeer:
     """One connection. `connect` must come first; reading raises `PeerClosed` once the server is gone."""
 
-    def __init__(self, port: int, ca_file: str):
-        self._socket = tls_socket(port, ca_file)
+    def __init__(self, port: int, ca_file: str, stream: object | None = None):
+        """Over a TLS connection of its own, or a stream that is there."""
+        self._socket = stream or tls_socket(port, ca_file)
         self._buffer = bytearray()
 
     def __enter__(self) -> "MqttPeer":

@@ -7,6 +7,7 @@ from proton import Delivery, Message, SSLDomain, symbol
 from proton.reactor import LinkOption
 from proton.utils import BlockingConnection, LinkDetached, SendException
 
+from certificates import Pair
 from identities import Device
 from subject import HOST, Hub
 
@@ -48,21 +49,32 @@ class _PreSettled(LinkOption):
 class DeviceLine:
     """One connection."""
 
-    def __init__(self, hub: Hub, user: str | None = None, password: str | None = None, max_frame_size: int = 65536):
+    def __init__(
+        self,
+        hub: Hub,
+        user: str | None = None,
+        password: str | None = None,
+        max_frame_size: int = 65536,
+        pair: Pair | None = None,
+        tunnel_port: int | None = None,
+    ):
+        """With the certificate of `pair`; through a tunnel that does TLS itself, if there is one."""
         self.hub = hub
         tls = SSLDomain(SSLDomain.MODE_CLIENT)
         tls.set_trusted_ca_db(hub.ca_file)
         tls.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
+        if pair:
+            tls.set_credentials(str(pair.certificate), str(pair.key), None)
         self._connection = BlockingConnection(
-            f"amqps://localhost:{hub.port('amqp')}",
+            f"amqp://127.0.0.1:{tunnel_port}" if tunnel_port else f"amqps://localhost:{hub.port('amqp')}",
             timeout=TIMEOUT_SECS,
-            ssl_domain=tls,
+            ssl_domain=None if tunnel_port else tls,
             sasl_enabled=True,
             allowed_mechs="PLAIN" if user else "ANONYMOUS",
             user=user,
             password=password,
             virtual_host=HOST,
-            sni="localhost",
+            sni=None if tunnel_port else "localhost",
             max_frame_size=max_frame_size,
         )
         self._cbs: tuple | None = None

@@ -108,12 +108,25 @@ def assert_all_read(observed: list[Observed], sent: dict[str, list[Sent]], gener
         by_device[event.device].append(event)
     for device, messages in sent.items():
         events = by_device[device]
-        assert len(events) == len(messages), f"{device}: sent {len(messages)}, read {len(events)}"
+        assert len(events) == len(messages), f"{device}: sent {len(messages)}, read {len(events)}; {repeated(events)}"
         for message, event in zip(messages, events, strict=True):
             assert_same(message, event)
             assert_stamped(event, device, generations[device], since)
         assert len({event.partition for event in events}) == 1, f"{device} is spread over partitions"
     assert_gap_free(observed)
+
+
+def repeated(events: list[Observed]) -> str:
+    """What a failure says of messages that were stored more than once: where and when each of their copies was."""
+    copies: dict[bytes, list[Observed]] = defaultdict(list)
+    for event in events:
+        copies[event.body].append(event)
+    told = [
+        f"{body[:40]!r}: " + ", ".join(f"sequence {c.sequence} at {c.enqueued_ms}" for c in each)
+        for body, each in copies.items()
+        if len(each) > 1
+    ]
+    return f"more than once: {told or 'none'}"
 
 
 def assert_same(message: Sent, event: Observed) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from back_end import own, refusal
+from command_queue import await_queued
 from cut_line import CutLine
 from device_client import DeviceClient
 from identities import Device
@@ -91,6 +92,8 @@ def test_messages_queued_while_offline_arrive_without_a_new_subscription(client,
     client.listen_for_messages()
     commands.send(identity.id, "before")
     assert client.next_message().data == b"before"
+    # The client acknowledges after it has handed the message on; cut earlier, it would get the message again.
+    await_queued(identity, 0)
     line.cut()
     client.await_loss()
     for number in range(10):

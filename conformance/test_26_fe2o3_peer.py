@@ -9,7 +9,6 @@ from command_queue import await_queued
 from event_readers import read_everything
 from fe2o3_peer import Fe2o3Peer, Refused, message
 from identities import Device
-from service_http import ServiceHttp
 from subject import HOST
 from telemetry import Observed
 
@@ -179,11 +178,15 @@ def test_small_frames_carry_events_longer_than_they_are(hub, partition):
         assert [reader.receive("events").body for _ in range(20)] == [event.body for event in partition[:20]]
 
 
-def test_drained_credit_is_gone(hub, partition):
+def test_drained_credit_is_gone(hub, register):
     """The client shows no end of draining, so an event that comes later shows it: it waits for new credit."""
+    sender = register("drained")
+    with as_device(hub, sender) as peer:
+        peer.attach_sender("up", address(sender, "events"))
+        assert [peer.send("up", b"before the drain") for _ in range(4)] == [ACCEPTED] * 4
     everything = read_everything(hub.reader_connection_string(), hub.ca_file)
-    last = [event for event in everything if event.partition == partition[0].partition]
-    sender = registered(hub, partition[0].device)
+    own = next(event.partition for event in everything if event.device == sender.id)
+    last = [event for event in everything if event.partition == own]
     with as_service(hub) as reader:
         reader.attach_receiver("events", source(hub, last), after_offset(last[-4]))
         reader.credit("events", 1000)
@@ -247,8 +250,3 @@ def test_a_selector_that_is_none_of_the_known_ones_is_refused(hub, partition):
 
 def forged(device: Device) -> str:
     return tokens.device_token(HOST, device.id, tokens.new_key())
-
-
-def registered(hub, device_id: str) -> Device:
-    found = ServiceHttp(hub).get_device(device_id)
-    return Device(hub, device_id, found["authentication"]["symmetricKey"]["primaryKey"], found["generationId"])

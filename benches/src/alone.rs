@@ -1,4 +1,4 @@
-//! What is measured of Ironhub alone, because the peer has no such thing: each part on a hub and a data folder of its own.
+//! What is measured without mosquitto, which has no such thing: each part on a hub and a data folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::metric::Metric;
 use crate::plan::{PAUSE, Part, Sizes, runtime};
 use crate::report::Report;
 use crate::rounds::{
-    DEVICES, amqp_load, commands, desired, https_load, load, methods, multiplexed, reader, reported,
-    subscribed,
+    DEVICES, amqp_load, authorization, commands, desired, https_load, load, methods, multiplexed, reader,
+    reported, revocation, subscribed, x509,
 };
 use crate::subject::{Ironhub, NAME};
 
@@ -34,6 +34,15 @@ impl Alone<'_> {
             Part::Reader => self.measure_reader(report),
             Part::Transports => self.measure_transports(report),
             Part::Multiplexed => self.measure_multiplexed(report),
+            Part::X509 => {
+                let sizes = (self.sizes.window, self.sizes.rounds);
+                x509::measure(self.program, self.folder, sizes, report)
+            }
+            Part::Revocation => {
+                let sizes = (self.sizes.revoked, self.sizes.rounds);
+                revocation::measure(self.program, self.folder, sizes, report)
+            }
+            Part::Authorization => authorization::measure(self.folder, self.sizes.rounds, report),
             Part::Idle | Part::Load | Part::Paced | Part::Connects | Part::Storm => Ok(()),
         }
     }

@@ -63,7 +63,7 @@ pub(crate) async fn open(endpoint: &Endpoint, address: SocketAddr, number: usize
     socket.bind(source(number)).map_err(failed("source address"))?;
     let socket = socket.connect(address).await.map_err(failed("TCP"))?;
     socket.set_nodelay(true).map_err(failed("TCP"))?;
-    TlsConnector::from(Arc::clone(&endpoint.tls))
+    TlsConnector::from(Arc::clone(endpoint.tls_of(number)))
         .connect(endpoint.server_name.clone(), socket)
         .await
         .map_err(failed("TLS"))
@@ -131,7 +131,7 @@ fn connect_packet(endpoint: &Endpoint, device: usize) -> Vec<u8> {
         keep_alive_secs: KEEP_ALIVE_SECS,
         will: None,
         username: Some(&login.username),
-        password: Some(login.password.as_bytes()),
+        password: login.password.as_deref().map(str::as_bytes),
     };
     Packet::Connect(connect).encode(&mut out);
     out

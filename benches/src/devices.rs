@@ -1,9 +1,12 @@
 //! The devices of a benchmark: their names, keys and topics, and their creation through the bulk call of the service API.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::service::{Service, ServiceConnection};
@@ -53,15 +56,28 @@ pub(crate) fn token(host: &str, device: usize, expiry_epoch_secs: u64) -> String
     Signer::device(&key(device, Slot::Primary)).token(&resource, expiry_epoch_secs)
 }
 
-/// Creates devices 0 to `count`.
+/// Creates devices 0 to `count`, each with keys of its own.
 pub(crate) async fn create(service: &Service, count: usize) -> Result<(), Failure> {
+    create_with(service, count, keys).await
+}
+
+/// Creates devices 0 to `count` with what a function says for the field `authentication` of each.
+pub(crate) async fn create_with(
+    service: &Service,
+    count: usize,
+    authentication: impl Fn(usize) -> Value + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    let authentication = Arc::new(authentication);
     let mut loaders = tokio::task::JoinSet::new();
     for loader in 0..LOADERS.min(count.div_ceil(BULK_DEVICES_MAX)) {
         let mut connection = service.connect().await?;
+        let authentication = Arc::clone(&authentication);
         loaders.spawn(async move {
             let starts = (0..count).step_by(BULK_DEVICES_MAX).skip(loader).step_by(LOADERS);
             for start in starts {
-                create_some(&mut connection, start..count.min(start + BULK_DEVICES_MAX)).await?;
+                let devices = start..count.min(start + BULK_DEVICES_MAX);
+                let entries = devices.map(|device| Entry::new(device, authentication(device)));
+                create_some(&mut connection, entries.collect()).await?;
             }
             Ok(())
         });
@@ -72,11 +88,7 @@ pub(crate) async fn create(service: &Service, count: usize) -> Result<(), Failur
     Ok(())
 }
 
-async fn create_some(
-    connection: &mut ServiceConnection,
-    devices: std::ops::Range<usize>,
-) -> Result<(), Failure> {
-    let entries: Vec<Entry> = devices.map(Entry::new).collect();
+async fn create_some(connection: &mut ServiceConnection, entries: Vec<Entry>) -> Result<(), Failure> {
     let body = serde_json::to_string(&entries)
         .map_err(|error| Failure::environment("writing a bulk call", error))?;
     connection.post("/devices?api-version=2021-04-12", body).await
@@ -89,39 +101,27 @@ struct Entry {
     id: String,
     import_mode: &'static str,
     status: &'static str,
-    authentication: Authentication,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Authentication {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    symmetric_key: SymmetricKey,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SymmetricKey {
-    primary_key: String,
-    secondary_key: String,
+    authentication: Value,
 }
 
 impl Entry {
-    fn new(device: usize) -> Self {
+    fn new(device: usize, authentication: Value) -> Self {
         Self {
             id: id(device),
             import_mode: "createOrUpdate",
             status: "enabled",
-            authentication: Authentication {
-                kind: "sas",
-                symmetric_key: SymmetricKey {
-                    primary_key: STANDARD.encode(key(device, Slot::Primary)),
-                    secondary_key: STANDARD.encode(key(device, Slot::Secondary)),
-                },
-            },
+            authentication,
         }
     }
+}
+
+/// The field `authentication` of a device with keys of its own.
+fn keys(device: usize) -> Value {
+    let key = |slot| STANDARD.encode(key(device, slot));
+    json!({
+        "type": "sas",
+        "symmetricKey": { "primaryKey": key(Slot::Primary), "secondaryKey": key(Slot::Secondary) },
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_entry_as_the_service_api_wants_it() {
-        let entry = serde_json::to_value(Entry::new(7)).unwrap();
+        let entry = serde_json::to_value(Entry::new(7, keys(7))).unwrap();
         assert_eq!(entry["id"], "device-0000007");
         assert_eq!(entry["importMode"], "createOrUpdate");
         assert_eq!(entry["authentication"]["type"], "sas");

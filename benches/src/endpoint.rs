@@ -51,6 +51,15 @@ pub(crate) enum Credentials {
         /// When the tokens end, in seconds since 1970.
         expiry_epoch_secs: u64,
     },
+    /// As devices of a hub, each with a certificate of its own.
+    Certificates {
+        /// The hub.
+        host: String,
+        /// The number of the first of these devices.
+        first: usize,
+        /// How TLS is spoken by each of them.
+        clients: Arc<[Arc<ClientConfig>]>,
+    },
 }
 
 /// What one client says in its CONNECT.
@@ -59,28 +68,45 @@ pub(crate) struct Login {
     pub(crate) client_id: String,
     /// The user name.
     pub(crate) username: String,
-    /// The password.
-    pub(crate) password: String,
+    /// The password; whoever has a certificate has none.
+    pub(crate) password: Option<String>,
 }
 
 impl Endpoint {
     /// What the device of this number says.
     pub(crate) fn login(&self, device: usize) -> Login {
-        let client_id = devices::id(device);
+        let first = match &self.credentials {
+            Credentials::Certificates { first, .. } => *first,
+            _ => 0,
+        };
+        let client_id = devices::id(first + device);
         let of_hub = |host: &str| format!("{host}/{client_id}/?api-version=2021-04-12");
         let (username, password) = match &self.credentials {
-            Credentials::Shared { username, password } => (username.clone(), password.clone()),
-            Credentials::Policy { host, token } => (of_hub(host), token.clone()),
+            Credentials::Shared { username, password } => (username.clone(), Some(password.clone())),
+            Credentials::Policy { host, token } => (of_hub(host), Some(token.clone())),
             Credentials::DeviceKeys {
                 host,
                 expiry_epoch_secs,
-            } => (of_hub(host), devices::token(host, device, *expiry_epoch_secs)),
+            } => (
+                of_hub(host),
+                Some(devices::token(host, device, *expiry_epoch_secs)),
+            ),
+            Credentials::Certificates { host, .. } => (of_hub(host), None),
         };
         Login {
             client_id,
             username,
             password,
         }
+    }
+
+    /// How the device of this number speaks TLS.
+    pub(crate) fn tls_of(&self, device: usize) -> &Arc<ClientConfig> {
+        let own = match &self.credentials {
+            Credentials::Certificates { clients, .. } => clients.get(device),
+            _ => None,
+        };
+        own.unwrap_or(&self.tls)
     }
 
     /// The same server, with other credentials.

@@ -9,14 +9,18 @@
 mod acknowledgements;
 mod alone;
 mod amqp_client;
+mod bare_tls;
 mod certificate;
 mod client;
 mod clock;
+mod cost;
 mod devices;
 mod endpoint;
 mod failure;
+mod fleet;
 mod frames;
 mod inbox;
+mod inside;
 mod metric;
 mod peer;
 mod plan;
@@ -28,6 +32,7 @@ mod running;
 mod service;
 mod subject;
 mod token;
+mod web_token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +69,9 @@ struct Arguments {
     /// Devices of that registry [default: 1000000, with --quick 20000]
     #[arg(long, value_name = "COUNT")]
     registry_devices: Option<usize>,
+    /// Be the bare server that connects with certificates are measured beside
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    bare_tls: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -77,6 +85,7 @@ impl Arguments {
                 storm_connections: 500,
                 queue_devices: 100,
                 reader_messages: 50_000,
+                revoked: 20_000,
                 registry_devices: registry_devices(20_000),
             }
         } else {
@@ -87,6 +96,7 @@ impl Arguments {
                 storm_connections: 5_000,
                 queue_devices: 2_000,
                 reader_messages: 1_000_000,
+                revoked: 1_000_000,
                 registry_devices: registry_devices(1_000_000),
             }
         }
@@ -94,7 +104,12 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.bare_tls {
+        Some(folder) => bare_tls::serve(folder).map(|()| String::new()),
+        None => run(&arguments),
+    };
+    match outcome {
         Ok(table) => {
             print!("{table}");
             ExitCode::SUCCESS

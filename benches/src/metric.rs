@@ -138,6 +138,32 @@ metrics! {
     MultiplexedCommandsKib "multiplexed: link for commands" "KiB" 2 {};
     /// All that became resident since the start for the first of them: code and caches that are there once as well.
     MultiplexedSinceStartKib "multiplexed: first devices, each, all since start" "KiB" 2 {};
+    /// Connects with a certificate of a CA of the hub, for a second of the server's processor.
+    AuthorityConnectsPerCpu "X.509 by CA: connects per CPU sec" "1/s" 0 { ratio_at_least: 0.7 };
+    /// The same by the thumbprint of the certificate.
+    ThumbprintConnectsPerCpu "X.509 by thumbprint: the same" "1/s" 0 { ratio_at_least: 0.7 };
+    /// Upload of a list of a million serial numbers to its being in force.
+    RevocationLoadSecs "revocation: list loaded" "s" 2 { at_most: 5.0 };
+    /// What it adds to the memory of a server's own.
+    RevocationMib "revocation: memory of the list" "MiB" 1 { at_most: 64.0 };
+    /// Start to ready of a server that keeps the list.
+    RevocationStartMillis "revocation: start to ready" "ms" 1 {};
+    /// The check of a path without any list.
+    RevocationCheckMicros "revocation: check without a list" "us" 3 {};
+    /// How much longer it takes with that list.
+    RevocationAddedMicros "revocation: added by the list" "us" 3 { at_most: 2.0 };
+    /// The decision over an operation for what stands on a policy.
+    PolicyDecisionMicros "authorization: decision, policy" "us" 3 { at_most: 1.0 };
+    /// The same for a principal with roles.
+    RolesDecisionMicros "authorization: decision, roles" "us" 3 { at_most: 1.0 };
+    /// A request with a shared access signature: token and decision.
+    SasRequestMicros "authorization: request, SAS" "us" 2 {};
+    /// A request with a bearer token that was seen before: token and decision.
+    KnownBearerMicros "authorization: request, known JWT" "us" 2 { at_most: 5.0 };
+    /// The check of a bearer token, RS256, that was not seen before.
+    Rs256Micros "authorization: new JWT, RS256" "us" 1 {};
+    /// The same, ES256.
+    Es256Micros "authorization: new JWT, ES256" "us" 1 {};
     /// Start to ready, with a small registry.
     SmallStartMillis "small registry: start to ready" "ms" 1 {};
     /// Start to ready, with a large registry.

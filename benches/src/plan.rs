@@ -49,6 +49,12 @@ pub(crate) enum Part {
     Transports,
     /// Memory of devices that share AMQP connections
     Multiplexed,
+    /// Connects with client certificates, beside a bare TLS server
+    X509,
+    /// A large revocation list
+    Revocation,
+    /// Decisions who may do what
+    Authorization,
 }
 
 impl Part {
@@ -76,6 +82,8 @@ pub(crate) struct Sizes {
     pub(crate) queue_devices: usize,
     /// Messages that a reader takes.
     pub(crate) reader_messages: usize,
+    /// Serial numbers of a revocation list.
+    pub(crate) revoked: usize,
     /// Devices of the large registry, when it is measured.
     pub(crate) registry_devices: Option<usize>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::metric::Metric;
-use crate::{peer, subject};
+use crate::subject;
 
 /// All numbers, by metric and server, in the order they came.
 #[derive(Default)]
@@ -32,16 +32,18 @@ impl Report {
         let mut text = line(
             "measurement",
             "unit",
-            [subject::NAME, peer::NAME, "ratio"],
+            [subject::NAME, "peer", "ratio"],
             "target",
             "met",
+            "peer",
         );
         let mut metrics: Vec<Metric> = self.values.keys().map(|(metric, _)| *metric).collect();
         metrics.dedup();
         for metric in metrics {
             let (title, unit, digits) = metric.label();
             let own = self.median(subject::NAME, metric);
-            let peer = self.median(peer::NAME, metric);
+            let beside = self.beside(metric);
+            let peer = beside.and_then(|name| self.median(name, metric));
             let ratio = own
                 .zip(peer)
                 .filter(|(_, peer)| *peer > 0.0)
@@ -62,18 +64,34 @@ impl Report {
                 numbers.each_ref().map(String::as_str),
                 &target.text(),
                 met,
+                beside.unwrap_or_default(),
             );
         }
         text
     }
+
+    /// The server or program that Ironhub is compared with: one for each metric.
+    fn beside(&self, metric: Metric) -> Option<&'static str> {
+        let mut measured = self.values.keys().filter(|(known, _)| *known == metric);
+        measured
+            .find(|(_, name)| *name != subject::NAME)
+            .map(|(_, name)| *name)
+    }
 }
 
-fn line(title: &str, unit: &str, [own, peer, ratio]: [&str; 3], target: &str, met: &str) -> String {
+fn line(
+    title: &str,
+    unit: &str,
+    [own, peer, ratio]: [&str; 3],
+    target: &str,
+    met: &str,
+    beside: &str,
+) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "{title:<34} {unit:<7} {own:>10} {peer:>10} {ratio:>6}  {target:<24} {met}"
+        "{title:<34} {unit:<7} {own:>10} {peer:>10} {ratio:>6}  {target:<24} {met:<4} {beside}"
     );
     text.truncate(text.trim_end().len());
     text.push('\n');
@@ -104,14 +122,26 @@ mod tests {
         for value in [9.0, 1.0, 2.0] {
             report.record(subject::NAME, Metric::LoadCpu, value);
         }
-        report.record(peer::NAME, Metric::LoadCpu, 4.0);
+        report.record(crate::peer::NAME, Metric::LoadCpu, 4.0);
         let table = report.table();
         let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(
             row,
             [
-                "full", "load:", "CPU", "per", "million", "s", "2.00", "4.00", "0.50", "ratio", "<=", "0.5",
-                "yes"
+                "full",
+                "load:",
+                "CPU",
+                "per",
+                "million",
+                "s",
+                "2.00",
+                "4.00",
+                "0.50",
+                "ratio",
+                "<=",
+                "0.5",
+                "yes",
+                "mosquitto"
             ]
         );
         assert_eq!(quantile(&[1, 2, 3, 4, 5], 0.99), Some(5));

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -41,7 +43,7 @@ pub(crate) struct Service {
 
 /// One connection.
 pub(crate) struct ServiceConnection {
-    sender: SendRequest<String>,
+    sender: SendRequest<Full<Bytes>>,
     host: String,
     token: String,
 }
@@ -80,7 +82,7 @@ impl ServiceConnection {
     /// Makes a call that has to succeed; waits when the hub asks for it.
     pub(crate) async fn post(&mut self, path: &str, body: String) -> Result<(), Failure> {
         for _ in 0..THROTTLED_TRIES_MAX {
-            let (status, text) = self.send(Method::POST, path, body.clone()).await?;
+            let (status, text) = self.send(Method::POST, path, body.clone().into()).await?;
             match status {
                 StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(THROTTLED_PAUSE).await,
                 _ if status.is_success() => return Ok(()),
@@ -94,8 +96,13 @@ impl ServiceConnection {
     }
 
     /// Makes a call that has to succeed at once.
-    pub(crate) async fn call(&mut self, method: Method, path: &str, body: String) -> Result<(), Failure> {
-        let (status, text) = self.send(method.clone(), path, body).await?;
+    pub(crate) async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<(), Failure> {
+        let (status, text) = self.send(method.clone(), path, body.into()).await?;
         if status.is_success() {
             Ok(())
         } else {
@@ -107,7 +114,7 @@ impl ServiceConnection {
         &mut self,
         method: Method,
         path: &str,
-        body: String,
+        body: Bytes,
     ) -> Result<(StatusCode, String), Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::server(NAME, format!("{path}: {error}"));
         let request = Request::builder()
@@ -116,7 +123,7 @@ impl ServiceConnection {
             .header(HOST, &self.host)
             .header(AUTHORIZATION, &self.token)
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .body(body)
+            .body(Full::new(body))
             .map_err(|error| failed(&error))?;
         self.sender.ready().await.map_err(|error| failed(&error))?;
         let response = self

@@ -1,6 +1,7 @@
 //! The measurements: each puts one server under one kind of load and records what it cost.
 
 pub(crate) mod amqp_load;
+pub(crate) mod authorization;
 pub(crate) mod commands;
 pub(crate) mod connects;
 pub(crate) mod desired;
@@ -15,9 +16,11 @@ pub(crate) mod paced;
 pub(crate) mod reader;
 pub(crate) mod registry;
 pub(crate) mod reported;
+pub(crate) mod revocation;
 pub(crate) mod storm;
 pub(crate) mod subscribed;
 mod window;
+pub(crate) mod x509;
 
 use std::sync::Arc;
 use std::time::Duration;

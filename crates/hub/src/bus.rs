@@ -43,7 +43,8 @@ pub enum Mail {
     Method(Arc<Invocation>),
     /// Commands wait for the identity.
     Commands,
-    /// More mail came than could be kept: what the connection knows of its identity may be stale, so it must end.
+    /// More desired properties came than could be kept: what the connection's peer knows of them is stale, and whoever follows them
+    /// must be made to read the twin again.
     Overflow,
 }
 

@@ -1,12 +1,14 @@
 //! What people note about a hub: its tags as a resource, and a comment (service-rest.md 16.1). The hub itself makes nothing of it.
 //! Stored in the collection `Hubs` under `description` (docs/formats/hubs.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Authorized, operation};
+use crate::audit::{Act, Entry, Subject};
+use crate::clock::Clock;
 use crate::error::{Code, Error};
 use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, StoreError, Version, Write};
@@ -40,6 +42,7 @@ impl Description {
 pub struct Descriptions {
     hub: HubName,
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     limits: Arc<Limits>,
 }
 
@@ -55,8 +58,13 @@ struct Record {
 
 impl Descriptions {
     /// The notes about a hub.
-    pub fn new(hub: HubName, store: Arc<dyn Store>, limits: Arc<Limits>) -> Self {
-        Self { hub, store, limits }
+    pub fn new(hub: HubName, store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Arc<Limits>) -> Self {
+        Self {
+            hub,
+            store,
+            clock,
+            limits,
+        }
     }
 
     /// What is noted.
@@ -67,7 +75,8 @@ impl Descriptions {
         }
     }
 
-    /// Notes something else. `before` is what was read: what somebody else noted since is not overwritten.
+    /// Notes something else, and tells of it in the audit trail. `before` is what was read: what somebody else noted since is not
+    /// overwritten.
     ///
     /// # Errors
     /// `ArgumentInvalid` when there are too many tags, or too long ones; `PreconditionFailed` when somebody else wrote.
@@ -86,13 +95,22 @@ impl Descriptions {
         if tags == before.tags && comment == before.comment {
             return Ok(());
         }
+        let mut entry = Entry::new(proof.caller(), Act::SettingUpdate, Subject::hub(&self.hub));
+        let names = different(&before.tags, &tags);
+        if !names.is_empty() {
+            entry = entry.saying(format!("tags {}", names.join(", ")));
+        }
+        if comment != before.comment {
+            entry = entry.saying("comment");
+        }
+        let entry = entry.write(&self.hub, self.clock.now())?;
         let body = self.encode(tags, comment)?;
         let write = Write::Put {
             key: self.key(),
             body: body.into(),
             expect: before.version.map_or(Expect::Absent, Expect::Version),
         };
-        match self.store.apply(vec![write]).await {
+        match self.store.apply(vec![write, entry]).await {
             Ok(_) => Ok(()),
             Err(ApplyError::Conflict { .. }) => Err(Error::peer(
                 Code::PreconditionFailed,
@@ -134,6 +152,13 @@ impl std::fmt::Debug for Descriptions {
             .field("hub", &self.hub)
             .finish_non_exhaustive()
     }
+}
+
+/// The names of tags that came, went, or have another value. What they say is not for the trail.
+fn different<'a>(before: &'a BTreeMap<String, String>, after: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differs = |name: &&String| before.get(*name) != after.get(*name);
+    names.into_iter().filter(differs).map(String::as_str).collect()
 }
 
 fn decode(body: &[u8], version: Version) -> Result<Description, StoreError> {

@@ -1,6 +1,8 @@
 //! The fetch port: the only way the domain reads something from another server, such as a revocation list or the keys of an
 //! issuer of tokens. What is fetched is never trusted for coming from where it came: the caller checks its signature or its form.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::BoxFuture;
@@ -14,6 +16,8 @@ pub struct Wanted<'a> {
     pub post: Option<(&'a str, &'a [u8])>,
     /// Most bytes of an answer; a longer one is an error.
     pub bytes_max: usize,
+    /// Most time until the last byte of the answer, where that is less than any other answer may take.
+    pub patience: Option<Duration>,
 }
 
 impl<'a> Wanted<'a> {
@@ -23,6 +27,7 @@ impl<'a> Wanted<'a> {
             url,
             post: None,
             bytes_max,
+            patience: None,
         }
     }
 
@@ -32,7 +37,15 @@ impl<'a> Wanted<'a> {
             url,
             post: Some((media_type, body)),
             bytes_max,
+            patience: None,
         }
+    }
+
+    /// Within this time.
+    #[must_use]
+    pub const fn within(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
     }
 }
 

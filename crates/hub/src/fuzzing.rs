@@ -100,6 +100,22 @@ pub fn client_certificate(data: &[u8]) {
     crate::trust::fuzz_chain(data);
 }
 
+/// A revocation list behind the certificate of its issuer.
+///
+/// # Panics
+/// When an entry is lost, or more memory is taken than the entries need.
+pub fn revocation_list(data: &[u8]) {
+    crate::trust::revocation::fuzz_list(data);
+}
+
+/// The answer of an OCSP responder behind the certificate of its issuer and a serial number.
+///
+/// # Panics
+/// When something is believed that the answer does not say, or that nobody signed.
+pub fn ocsp_response(data: &[u8]) {
+    crate::trust::revocation::fuzz_answer(data);
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -113,5 +129,7 @@ mod tests {
         super::blob_sas(b"sv=2020-12-06&sr=b&st=2021-07-30T05:21:00Z&se=2021-07-30T06:21:00Z&sp=rw&spr=https&si=1&sig=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
         super::blob_sas(b"sig=");
         super::client_certificate(b"\0\x010");
+        super::revocation_list(b"\0\x0100");
+        super::ocsp_response(b"\0\x010\0\x0110");
     }
 }

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::bearer::Bearers;
 use crate::access::roles::Directory;
-use crate::access::{
-    Authorized, Caller, Gate, HubProfile, Policies, Reason, Refusal, Rules, Subject, operation,
-};
+use crate::access::{Authorized, Caller, Gate, HubProfile, Policies, Refusal, Rules, operation};
 use crate::audit::{self, Act, Entry};
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
@@ -22,7 +20,7 @@ use crate::limits::{Limit, Limits};
 use crate::log::Log;
 use crate::readers::{ConsumerGroups, ReaderSlots};
 use crate::secret::{Vault, ledger};
-use crate::settings::{Current, HubSettings, Settings, TlsVersion};
+use crate::settings::{Current, HubSettings, Settings, TlsAgreement};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Write};
 use crate::telemetry::{EventEncoder, Telemetry};
 use crate::tenancy::{HostName, HubName};
@@ -82,7 +80,12 @@ impl Hub {
         seams: &Seams,
     ) -> Result<Self, Error> {
         let created = found(&name, seams).await?;
-        ledger::admit(&*seams.store, &seams.vault, &name, seams.vault.current()).await?;
+        let operator = Caller::operator();
+        let (current, by) = (
+            seams.vault.current(),
+            ledger::Rotator::new(&operator, seams.clock.now()),
+        );
+        ledger::admit(&*seams.store, &seams.vault, &name, current, &by).await?;
         let policies = Policies::open(
             name.clone(),
             Arc::clone(&seams.store),
@@ -139,6 +142,7 @@ impl Hub {
         )
         .await?;
         settings.put_in_force(&gate);
+        gate.restore_observed().await?;
         let telemetry = Telemetry::new(
             log,
             Arc::clone(&seams.encoder),
@@ -152,8 +156,12 @@ impl Hub {
             seams.limits.size(Limit::ConsumerGroupsMax),
         );
         let readers = ReaderSlots::new(seams.limits.size(Limit::ReceiversPerPartitionMax));
-        let descriptions =
-            Descriptions::new(name.clone(), Arc::clone(&seams.store), Arc::clone(&seams.limits));
+        let descriptions = Descriptions::new(
+            name.clone(),
+            Arc::clone(&seams.store),
+            Arc::clone(&seams.clock),
+            Arc::clone(&seams.limits),
+        );
         Ok(Self {
             name,
             hosts,
@@ -198,17 +206,12 @@ impl Hub {
         &self.settings
     }
 
-    /// Whether a connection's version of TLS is new enough; a listener without TLS has none and is not asked.
-    pub fn admit_tls(&self, version: Option<TlsVersion>) -> Result<(), Refusal> {
-        let min = self.settings.current().settings.tls.min_tls_version;
-        match (min, version) {
-            (Some(min), Some(version)) if version < min => {
-                Err(Refusal::new(Reason::TlsTooOld, Subject::Peer)
-                    .expecting(&format!("TLS {min} or later"))
-                    .finding(&format!("TLS {version}")))
-            }
-            _ => Ok(()),
+    /// Whether a connection's TLS is what the hub demands; a listener without TLS has none and is not asked.
+    pub fn admit_tls(&self, agreement: Option<TlsAgreement>) -> Result<(), Refusal> {
+        if let Some(agreement) = agreement {
+            self.gate.observed().tls(agreement.version, self.gate.now());
         }
+        self.settings.current().settings.tls.admit(agreement)
     }
 
     /// Changes the settings: durable first, then in force ([`HubSettings::update`]).
@@ -336,6 +339,12 @@ impl Hubs {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&HostName::new(host))
             .cloned()
+    }
+
+    /// The hub that a TLS client asks for: a name without port and trailing dot, in lower case. Allocates nothing.
+    pub fn by_server_name(&self, name: &str) -> Option<Arc<Hub>> {
+        let by_host = self.by_host.read().unwrap_or_else(PoisonError::into_inner);
+        by_host.get(name).cloned()
     }
 
     /// The hub of a name.

@@ -22,6 +22,7 @@ pub mod files;
 pub mod fuzzing;
 pub mod hub;
 pub mod identity;
+mod lazy_table;
 pub mod limits;
 pub mod log;
 pub mod methods;

@@ -1,5 +1,6 @@
 //! Which hub is meant: names of hubs and the host names under which they answer.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -66,6 +67,13 @@ impl HostName {
 
     /// The normalised name.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Equal names are equal texts, so a name is found by its text.
+impl Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

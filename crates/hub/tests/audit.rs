@@ -14,11 +14,15 @@ use std::time::Duration;
 
 use doubles::modules::module_id;
 use doubles::{HOST, PRIMARY, SECONDARY, World, id, in_an_hour, key, put, sas_body};
-use hub::access::{Authorized, Provenance, operation, sas};
+use hub::access::{Authorized, Caller, Credential, Provenance, operation, sas};
 use hub::audit::{Checker, Filter, Line, Trail};
 use hub::clock::Clock;
+use hub::description::Descriptions;
+use hub::entropy::SystemEntropy;
 use hub::identity::{BulkRequest, IfMatch};
 use hub::limits::Limit;
+use hub::secret::MasterKey;
+use hub::secret::ledger::{self, Rotator};
 use hub::store::{Collection, Expect, Store, StoreError, Write, chain};
 use hub::tenancy::HubName;
 use serde_json::Value;
@@ -167,7 +171,7 @@ async fn edge_devices_are_told_of_as_themselves() {
     let token = sas::create(&format!("{HOST}/devices/edge"), in_an_hour(), &key(PRIMARY), None);
     let caller = world
         .gate
-        .authorize_modules(&token, &id("edge"), "devices/edge/modules/m")
+        .authorize_modules(&Credential::sas(&token), &id("edge"), "devices/edge/modules/m")
         .await
         .unwrap();
     let draft =
@@ -414,4 +418,87 @@ async fn retention_takes_the_oldest_and_says_so() {
         ]
     );
     assert!(trail.check(&owner(&world), None).await.unwrap().is_sound);
+}
+
+#[tokio::test]
+async fn notes_about_the_hub_are_told_of_by_name() {
+    let world = World::new().await;
+    let clock: Arc<dyn Clock> = world.clock.clone();
+    let notes = Descriptions::new(hub(), world.store.clone(), clock, world.limits.clone());
+    let tags = |pairs: &[(&str, &str)]| {
+        let owned = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        owned.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let write = async |new: &[(&str, &str)], comment: Option<&str>| {
+        let before = notes.get().await.unwrap();
+        let comment = comment.map(str::to_owned);
+        notes.put(&owner(&world), &before, tags(new), comment).await
+    };
+    write(&[("env", "canary-1"), ("team", "a")], None).await.unwrap();
+    write(&[("env", "canary-2"), ("team", "a")], Some("canary-3"))
+        .await
+        .unwrap();
+    // Nothing new, nothing told.
+    write(&[("env", "canary-2"), ("team", "a")], Some("canary-3"))
+        .await
+        .unwrap();
+    write(&[("env", "canary-2")], None).await.unwrap();
+    let told = told(&world).await;
+    assert_eq!(
+        told,
+        [
+            "operator setting.update hub:hub1 [tags env, team]",
+            "operator setting.update hub:hub1 [tags env, comment]",
+            "operator setting.update hub:hub1 [tags team, comment]",
+        ]
+    );
+    // Either both are written or neither is.
+    world.store.fail(Some(StoreError::Full("no room".into())));
+    let before = hub::description::Description::default();
+    assert!(
+        notes
+            .put(&owner(&world), &before, tags(&[]), Some("x".to_owned()))
+            .await
+            .is_err()
+    );
+    world.store.fail(None);
+    assert_eq!(notes.get().await.unwrap().comment, None);
+}
+
+#[tokio::test]
+async fn another_master_key_is_told_of_in_the_same_commit() {
+    let world = World::new().await;
+    let caller = Caller::operator();
+    let elsewhere = HubName::parse("hub2").unwrap();
+    let rotate = async |by: &Rotator<'_>| {
+        let next = MasterKey::generate(&SystemEntropy);
+        ledger::admit(&*world.store, &world.vault, &hub(), next.id(), by)
+            .await
+            .unwrap();
+        // It is at hand from now on, as the server sees to.
+        world.vault.adopt(&next).unwrap();
+        next.id()
+    };
+    let plain = Rotator::new(&caller, world.clock.now());
+    let (first, own) = (rotate(&plain).await, hub());
+    let (second, third) = (
+        rotate(&plain.clone().of_hub(&own)).await,
+        rotate(&plain.clone().of_hub(&elsewhere)).await,
+    );
+    // What is in force already is no change.
+    ledger::admit(&*world.store, &world.vault, &hub(), third, &plain)
+        .await
+        .unwrap();
+    assert_eq!(
+        told(&world).await,
+        [
+            format!("operator master-key.rotate hub:hub1 [master key {first}]"),
+            format!("operator master-key.rotate hub:hub1 [master key {second}]"),
+            format!(
+                "operator master-key.rotate hub:hub1 [master key {third}, asked for in hub hub2, which has the same master key]"
+            ),
+        ]
+    );
 }

@@ -15,9 +15,10 @@ use std::time::Duration;
 use doubles::pki::{Ca, ca, ca_below, leaf, self_signed};
 use doubles::{DEVICE, World, device, id, policy_token, put, sas_body, world};
 use hub::access::{
-    Authenticated, Authorized, Credential, Explanation, Operation as _, Reason, Refusal, Step, Usage,
-    operation, right, sas,
+    Authenticated, Authorized, Credential, Explanation, ModuleCaller, Operation as _, Reason, Refusal, Step,
+    Usage, operation, right, sas,
 };
+use hub::clock::Clock as _;
 use hub::identity::{IdentityId, IfMatch, ModuleDraft, ModuleId};
 use hub::trust::Certificate;
 
@@ -367,4 +368,158 @@ async fn a_decision_is_explained_by_the_steps_that_it_took() {
         .explain_service(operation::ReadTwins::DEFINITION, &token, "twins/d");
     assert_eq!(service.decision.unwrap_err().reason, Reason::RightMissing);
     assert_eq!(service.passed.len(), 4);
+}
+
+/// What the edge runtime does at its start, with the certificate of its device and without any token.
+#[tokio::test]
+async fn an_edge_device_looks_after_its_modules_with_its_certificate() {
+    let world = World::new().await;
+    let root = ca("root");
+    trust(&world, "root", &root, true).await;
+    let edge = |body: &str| body.replacen('{', r#"{"capabilities":{"iotEdge":true},"#, 1);
+    let own = self_signed("anything");
+    let thumbprint = Certificate::parse(&own).unwrap().sha256_thumbprint();
+    put(
+        &world,
+        "by-thumbprint",
+        &edge(&thumbprint_body(&thumbprint, "")),
+        IfMatch::Absent,
+    )
+    .await;
+    put(&world, "by-ca", &edge(CA_BODY), IfMatch::Absent).await;
+    put(&world, "leaf", CA_BODY, IfMatch::Absent).await;
+    put(&world, "with-keys", &edge(&sas_body("enabled")), IfMatch::Absent).await;
+    let by_ca = leaf("by-ca", &root);
+    let ask = async |chain: &[Vec<u8>], token: &str, name: &str| {
+        let credential = Credential::sas(token).with_certificates(chain);
+        let path = format!("devices/{name}/modules/m");
+        world
+            .gate
+            .authorize_modules::<operation::WriteDevices>(&credential, &id(name), &path)
+            .await
+    };
+    let of_leaf = leaf("leaf", &root);
+    for (chain, name, expected) in [
+        (&own, "by-thumbprint", None),
+        (&by_ca, "by-ca", None),
+        (&by_ca, "by-thumbprint", Some(Reason::ThumbprintMismatch)),
+        (&own, "by-ca", Some(Reason::IssuerUnknown)),
+        (&of_leaf, "by-ca", Some(Reason::CommonNameMismatch)),
+        (&of_leaf, "leaf", Some(Reason::RightMissing)),
+        (&by_ca, "with-keys", Some(Reason::TokenExpected)),
+        (&by_ca, "nobody", Some(Reason::IdentityUnknown)),
+    ] {
+        let outcome = ask(std::slice::from_ref(chain), "", name).await;
+        assert_eq!(reason(outcome), expected, "{name}");
+    }
+    // A policy's token says who is meant, also beside a certificate; a token of the device is not what it logs in with.
+    let service = policy_token(&world, doubles::HOST, "registryReadWrite");
+    let caller = ask(std::slice::from_ref(&by_ca), &service, "by-ca")
+        .await
+        .unwrap();
+    assert!(matches!(caller, ModuleCaller::Service(_)));
+    let token = sas::create(
+        "hub1.example.test/devices/by-ca",
+        doubles::in_an_hour(),
+        &doubles::key(doubles::PRIMARY),
+        None,
+    );
+    assert_eq!(
+        reason(ask(&[], &token, "by-ca").await),
+        Some(Reason::CertificateExpected)
+    );
+    assert_eq!(
+        reason(ask(&[], "", "by-ca").await),
+        Some(Reason::CredentialMissing)
+    );
+    // What it does is on record as its own, and it does it to its own modules alone.
+    let caller = ask(std::slice::from_ref(&by_ca), "", "by-ca").await.unwrap();
+    let module = ModuleId::parse("m").unwrap();
+    let write = async |name: &str| {
+        let draft = ModuleDraft::from_json(b"{}", &id(name), &module, &world.limits).unwrap();
+        let registry = &world.registry;
+        let written = registry
+            .put_module(&caller, &id(name), &module, &draft, IfMatch::Absent)
+            .await;
+        written.err().map(|error| error.code().name())
+    };
+    assert_eq!(write("by-ca").await, None);
+    assert_eq!(write("by-thumbprint").await, Some("IotHubUnauthorizedAccess"));
+    assert_eq!(caller.caller().actor().to_string(), "edge device 'by-ca'");
+    // Without its CA it is out with the next request.
+    let authorities = &world.trust.authorities;
+    authorities
+        .delete(&manage(&world), "root", &IfMatch::Any)
+        .await
+        .unwrap();
+    let withdrawn = ask(std::slice::from_ref(&by_ca), "", "by-ca").await;
+    assert_eq!(reason(withdrawn), Some(Reason::IssuerUnknown));
+}
+
+/// What a login shows is known after a restart, too: a certificate that expires soon, a token that is good for years.
+#[tokio::test]
+async fn what_logins_show_survives_a_restart() {
+    let world = world().await;
+    let root = ca("root");
+    trust(&world, "root", &root, true).await;
+    put(&world, "certified", CA_BODY, IfMatch::Absent).await;
+    login(&world, "certified", &[leaf("certified", &root)])
+        .await
+        .unwrap();
+    let later = world.clock.now().plus(Duration::from_secs(5 * 365 * 86_400));
+    let own = sas::create(
+        "hub1.example.test/devices/Dev%251",
+        later,
+        &doubles::key(doubles::PRIMARY),
+        None,
+    );
+    let credential = Credential::sas(&own);
+    world
+        .gate
+        .authenticate_device(&device(DEVICE), &credential, Usage::Connection)
+        .await
+        .unwrap();
+    let signer = world.gate.policies().get("service").unwrap().primary.clone();
+    let service = sas::create(doubles::HOST, later, &signer, Some("service"));
+    world
+        .gate
+        .authorize_service::<operation::ReadTwins>(&service, "twins/d")
+        .unwrap();
+    // Explanations are no logins.
+    world
+        .gate
+        .explain_service(operation::ReadTwins::DEFINITION, &service, "twins/d");
+    let shown = |gate: &hub::access::Gate| {
+        let observed = gate.observed();
+        let names = |kept: Vec<(String, hub::clock::Timestamp)>| {
+            kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        (
+            names(observed.certificates()),
+            names(observed.long_tokens()),
+            names(observed.long_policy_tokens()),
+            observed.policy_used("service"),
+        )
+    };
+    let before = shown(&world.gate);
+    assert_eq!(before.0, ["certified"]);
+    assert_eq!(before.1, [DEVICE]);
+    assert_eq!(before.2, ["service"]);
+    assert_eq!(before.3, Some(world.clock.now()));
+    world.gate.keep_observed().await.unwrap();
+    let restarted = hub::access::Gate::new(
+        doubles::profile(),
+        world.gate.policies().clone(),
+        world.trust.clone(),
+        world.store.clone(),
+        world.vault.clone(),
+        world.clock.clone(),
+        world.limits.clone(),
+    );
+    world.clock.advance(Duration::from_secs(60));
+    restarted.restore_observed().await.unwrap();
+    assert_eq!(shown(&restarted), before);
+    // Policies that nobody used are counted from the moment on at which they are known.
+    let known = restarted.observed().policy_used("registryRead");
+    assert!(known.is_some_and(|known| known < world.clock.now()));
 }

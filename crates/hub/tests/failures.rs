@@ -100,6 +100,24 @@ fn an_identity_that_logged_in_is_never_refused_unread_there() {
 }
 
 #[test]
+fn a_policy_is_looked_at_whatever_fails_in_its_name() {
+    let world = World::new();
+    let policy = Claim::Policy("gateway".to_owned());
+    let mut told = 0;
+    for _ in 0..1_000 {
+        let (looked_at, is_told) = world.fail(&policy, "192.0.2.1", Reason::SignatureMismatch);
+        assert!(looked_at);
+        told += usize::from(is_told);
+    }
+    assert_eq!(told, 31, "each until the limit, then one a minute");
+    assert_eq!(world.limits.hits(Limit::FailedLoginsPerMinuteMax), 970);
+    // The gateway behind the same address never logged in from there: the server was just started, say.
+    assert!(world.check(&policy, "192.0.2.1").is_ok());
+    // Its devices are looked at, too, though their address is over its own limit.
+    assert!(world.check(&claim("behind-the-gateway"), "192.0.2.1").is_ok());
+}
+
+#[test]
 fn a_site_outlives_what_others_do_at_its_address() {
     let world = World::new();
     let records = (0..2_000)

@@ -437,7 +437,8 @@ async fn caller<O: Operation>(
     device: &str,
     path: &str,
 ) -> Result<ModuleCaller<O>, Reason> {
-    let caller = world.gate.authorize_modules(token, &id(device), path).await;
+    let credential = Credential::sas(token);
+    let caller = world.gate.authorize_modules(&credential, &id(device), path).await;
     caller.map_err(|refusal| refusal.reason)
 }
 

@@ -10,8 +10,12 @@
 mod doubles;
 
 use doubles::{DEVICE, PRIMARY, SECONDARY, World, world};
+use hub::access::Caller;
+use hub::clock::Clock as _;
 use hub::entropy::SystemEntropy;
-use hub::secret::{MasterKey, Progress, Resealer, ledger};
+use hub::error::Error;
+use hub::secret::ledger::{self, Rotator};
+use hub::secret::{MasterKey, MasterKeyId, Progress, Resealer};
 use hub::store::{Collection, Document, Expect, Key, Store, Write};
 use hub::tenancy::HubName;
 
@@ -21,6 +25,12 @@ fn hub() -> HubName {
 
 fn resealer(world: &World) -> Resealer {
     Resealer::new(world.store.clone(), world.vault.clone(), world.clock.clone())
+}
+
+async fn admit(world: &World, id: MasterKeyId) -> Result<(), Error> {
+    let operator = Caller::operator();
+    let by = Rotator::new(&operator, world.clock.now());
+    ledger::admit(&*world.store, &world.vault, &hub(), id, &by).await
 }
 
 fn at(id: &str) -> Key {
@@ -56,9 +66,7 @@ async fn plain(world: &World, count: usize) {
 async fn documents_from_before_sealing_are_sealed() {
     let world = world().await;
     let current = world.vault.current();
-    ledger::admit(&*world.store, &world.vault, &hub(), current)
-        .await
-        .unwrap();
+    admit(&world, current).await.unwrap();
     plain(&world, 600).await;
     // Somebody writes a device of the first page just before that is applied.
     world.store.race(|store| store.touch(&at("plain-1")));
@@ -84,13 +92,9 @@ async fn documents_from_before_sealing_are_sealed() {
 async fn a_rotation_is_over_when_nothing_is_sealed_under_the_key_before() {
     let world = world().await;
     let before = world.vault.current();
-    ledger::admit(&*world.store, &world.vault, &hub(), before)
-        .await
-        .unwrap();
+    admit(&world, before).await.unwrap();
     let next = MasterKey::generate(&SystemEntropy);
-    ledger::admit(&*world.store, &world.vault, &hub(), next.id())
-        .await
-        .unwrap();
+    admit(&world, next.id()).await.unwrap();
     world.vault.adopt(&next).unwrap();
     let both = ledger::read(&*world.store, &hub()).await.unwrap().unwrap();
     assert_eq!(both.keys, [next.id(), before]);
@@ -101,9 +105,7 @@ async fn a_rotation_is_over_when_nothing_is_sealed_under_the_key_before() {
     assert!(body(&world, DEVICE).await.contains(&next.id().to_string()));
     // A further rotation in between keeps the list as it is.
     let third = MasterKey::generate(&SystemEntropy);
-    ledger::admit(&*world.store, &world.vault, &hub(), third.id())
-        .await
-        .unwrap();
+    admit(&world, third.id()).await.unwrap();
     assert!(!resealer(&world).settle(&done).await.unwrap());
 }
 
@@ -111,9 +113,7 @@ async fn a_rotation_is_over_when_nothing_is_sealed_under_the_key_before() {
 async fn what_cannot_be_read_keeps_its_key_needed() {
     let world = world().await;
     let current = world.vault.current();
-    ledger::admit(&*world.store, &world.vault, &hub(), current)
-        .await
-        .unwrap();
+    admit(&world, current).await.unwrap();
     write(&world, "damaged", "{".to_owned()).await;
     plain(&world, 1).await;
     let progress = Progress::default();
@@ -127,12 +127,8 @@ async fn what_cannot_be_read_keeps_its_key_needed() {
     assert_eq!((progress.sealed(), progress.unreadable()), (1, 1));
     // A key that is not at hand is told by its id.
     let elsewhere = MasterKey::generate(&SystemEntropy).id();
-    ledger::admit(&*world.store, &world.vault, &hub(), elsewhere)
-        .await
-        .unwrap();
-    let error = ledger::admit(&*world.store, &world.vault, &hub(), current)
-        .await
-        .unwrap_err();
+    admit(&world, elsewhere).await.unwrap();
+    let error = admit(&world, current).await.unwrap_err();
     let detail = error.detail().unwrap();
     assert!(detail.contains(&elsewhere.to_string()), "{detail}");
     assert!(!error.message().contains(&elsewhere.to_string()));

@@ -38,7 +38,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "ironhub",
         &["ironhub-server", "ironhub-mqtt", "ironhub-hub", "ironhub-engines"],
     ),
-    ("ironhub-benches", &["ironhub-mqtt", "ironhub-amqp"]),
+    // The hub and its engines for what is measured inside of a process.
+    (
+        "ironhub-benches",
+        &["ironhub-mqtt", "ironhub-amqp", "ironhub-hub", "ironhub-engines"],
+    ),
     (
         "ironhub-fuzz",
         &[

@@ -250,61 +250,168 @@ async fn a_switch_ends_what_stood_on_it() {
     server.terminate();
 }
 
-/// A client that speaks TLS 1.2 and no later version.
-fn older(access: &Access, server: &Dev) -> TlsConnector {
+/// A client that speaks one version of TLS, with all suites or those that the filter leaves.
+fn speaking(
+    version: &'static rustls::SupportedProtocolVersion,
+    suites: impl Fn(rustls::CipherSuite) -> bool,
+    server: &Dev,
+) -> TlsConnector {
     use rustls_pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
     let authorities = rustls_pki_types::CertificateDer::pem_file_iter(server.text("caFile")).unwrap();
     roots.add_parsable_certificates(authorities.map(Result::unwrap));
-    let provider = std::sync::Arc::clone(access.client_config.crypto_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS12])
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| suites(suite.suite()));
+    let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(provider))
+        .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(std::sync::Arc::new(config))
 }
 
+/// A login over what the connector speaks; gives the stream and the code of CONNACK, or the alert of the handshake.
+async fn login_over(
+    server: &Dev,
+    access: &Access,
+    connector: &TlsConnector,
+    from: &str,
+) -> Result<(TlsStream<TcpStream>, u8), rustls::AlertDescription> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    let port = server.port("mqtt");
+    let tcp = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
+    let name = ServerName::try_from(HOST).unwrap();
+    let mut stream = match connector.connect(name, tcp).await {
+        Ok(stream) => stream,
+        Err(error) => match error.downcast::<rustls::Error>().unwrap() {
+            rustls::Error::AlertReceived(alert) => return Err(alert),
+            other => panic!("{other}"),
+        },
+    };
+    stream.write_all(&connect_packet(access)).await.unwrap();
+    let mut connack = [0; 4];
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack));
+    read.await.unwrap().unwrap();
+    Ok((stream, connack[3]))
+}
+
+/// The newest record of a reason.
+fn newest(server: &Dev, reason: &str) -> Value {
+    let records = server.run(&["events", "--limit", "50", "--output", "json"]);
+    let mut records = records
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["reason"] == reason);
+    records
+        .next_back()
+        .unwrap_or_else(|| panic!("no record {reason}"))
+}
+
 #[tokio::test]
-async fn an_older_version_of_tls_than_the_hub_demands_is_turned_away() {
+async fn an_older_version_of_tls_than_the_hub_demands_is_refused_by_the_first_message() {
     let home = tempfile::tempdir().unwrap();
     let server = Dev::start(home.path(), &["--log-level", "error"]);
     let access = Access::of(&server);
     server.run(&["device", "create", "lamp"]);
-    let connector = older(&access, &server);
-    let login = async || {
-        let tcp = TcpStream::connect(("127.0.0.1", server.port("mqtt")))
-            .await
-            .unwrap();
-        let name = ServerName::try_from(HOST).unwrap();
-        let mut stream = connector.connect(name, tcp).await.unwrap();
-        stream.write_all(&connect_packet(&access)).await.unwrap();
-        let mut connack = [0; 4];
-        tokio::time::timeout(PATIENCE, stream.read_exact(&mut connack))
-            .await
-            .unwrap()
-            .unwrap();
-        (stream, connack[3])
-    };
-    let (mut lamp, code) = login().await;
+    let older = speaking(&rustls::version::TLS12, |_| true, &server);
+    let (mut lamp, code) = login_over(&server, &access, &older, "127.0.0.1").await.unwrap();
     assert_eq!(code, 0);
     let asked = Instant::now();
     server.run(&["hub", "set", "min-tls-version=1.3"]);
     let took = ended(&mut lamp, asked).await;
     assert!(took < LIVE, "{took:?}");
-    assert_eq!(login().await.1, 5);
-    let records = server.run(&["events", "--limit", "50", "--output", "json"]);
+    let refused = login_over(&server, &access, &older, "127.0.0.1").await;
+    assert_eq!(refused.unwrap_err(), rustls::AlertDescription::ProtocolVersion);
+    let record = newest(&server, "tls_too_old");
+    assert_eq!(
+        (&record["step"], &record["kind"]),
+        (&"tls".into(), &"refused".into())
+    );
+    assert_eq!(record["expected"], "TLS 1.3 or later");
+    assert_eq!(record["found"], "TLS 1.2");
     assert!(
-        records.contains("\"tls_too_old\"") && records.contains("TLS 1.3 or later"),
-        "{records}"
+        record["advice"].as_str().unwrap().contains("min-tls-version"),
+        "{record}"
     );
     assert_eq!(
         connect(&server, &access, "127.0.0.1").await.1,
         0,
         "TLS 1.3 is spoken here"
     );
+    // Whom the network rules keep out is told so, whatever else is wrong.
+    server.run(&["network", "deny", SITE]);
+    let refused = login_over(&server, &access, &older, SITE).await;
+    assert_eq!(refused.unwrap_err(), rustls::AlertDescription::ProtocolVersion);
+    let record = newest_refusal(&server);
+    assert!(record["found"].as_str().unwrap().contains(SITE), "{record}");
     server.run(&["hub", "set", "min-tls-version=default"]);
-    assert_eq!(login().await.1, 0);
+    let (_lamp, code) = login_over(&server, &access, &older, "127.0.0.1").await.unwrap();
+    assert_eq!(code, 0);
+    server.terminate();
+}
+
+#[tokio::test]
+async fn cipher_suites_are_chosen_while_the_hub_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Dev::start(home.path(), &["--log-level", "error"]);
+    let access = Access::of(&server);
+    server.run(&["device", "create", "lamp"]);
+    let weaker = speaking(
+        &rustls::version::TLS13,
+        |suite| suite == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256,
+        &server,
+    );
+    let (mut lamp, code) = login_over(&server, &access, &weaker, "127.0.0.1").await.unwrap();
+    assert_eq!(code, 0);
+    let asked = Instant::now();
+    let shown = server.json(&["hub", "set", "cipher-suites=aes-256"]);
+    assert_eq!(shown["cipherSuites"][0], "TLS_AES_256_GCM_SHA384");
+    let took = ended(&mut lamp, asked).await;
+    assert!(took < LIVE, "{took:?}");
+    let refused = login_over(&server, &access, &weaker, "127.0.0.1").await;
+    assert_eq!(refused.unwrap_err(), rustls::AlertDescription::HandshakeFailure);
+    let record = newest(&server, "tls_cipher_refused");
+    assert_eq!(record["found"], "TLS_AES_128_GCM_SHA256");
+    assert!(
+        record["expected"]
+            .as_str()
+            .unwrap()
+            .contains("TLS_AES_256_GCM_SHA384"),
+        "{record}"
+    );
+    assert_eq!(connect(&server, &access, "127.0.0.1").await.1, 0);
+
+    for (wrong, why) in [
+        ("cipher-suites=TLS_AES_128_GCM_SHA256", "no suite of TLS 1.2"),
+        (
+            "cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            "no suite of TLS 1.3",
+        ),
+        // The certificate of the server has an elliptic key.
+        (
+            "cipher-suites=TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "goes with the hub's certificates, whose keys are of the kind ECDSA",
+        ),
+    ] {
+        let (code, _, said) = server.ask(&["hub", "set", wrong]);
+        assert!(code == 1 && said.contains(why), "{wrong}: {code} {said}");
+    }
+    server.run(&[
+        "hub",
+        "set",
+        "cipher-suites=TLS_AES_128_GCM_SHA256",
+        "min-tls-version=1.3",
+    ]);
+    assert_eq!(
+        login_over(&server, &access, &weaker, "127.0.0.1")
+            .await
+            .unwrap()
+            .1,
+        0
+    );
+    server.run(&["hub", "set", "cipher-suites=default", "min-tls-version=default"]);
+    assert!(server.run(&["hub", "show"]).contains("all that the server has"));
     server.terminate();
 }
 

@@ -12,15 +12,17 @@ use std::path::Path;
 use subject::{ask, ironhub};
 
 /// Commands whose help is kept as golden files.
-const HELP: [(&str, &[&str]); 30] = [
+const HELP: [(&str, &[&str]); 33] = [
     ("ironhub", &[]),
     ("dev", &["dev"]),
     ("serve", &["serve"]),
     ("config", &["config"]),
     ("device", &["device"]),
     ("device-create", &["device", "create"]),
+    ("device-keys-rotate", &["device", "keys", "rotate"]),
     ("module", &["module"]),
     ("module-create", &["module", "create"]),
+    ("module-keys-rotate", &["module", "keys", "rotate"]),
     ("twin", &["twin"]),
     ("twin-patch", &["twin", "patch"]),
     ("twin-watch", &["twin", "watch"]),
@@ -35,6 +37,7 @@ const HELP: [(&str, &[&str]); 30] = [
     ("policy", &["policy"]),
     ("policy-create", &["policy", "create"]),
     ("policy-rotate", &["policy", "rotate"]),
+    ("hub-recover", &["hub", "recover"]),
     ("ca", &["ca"]),
     ("ca-add", &["ca", "add"]),
     ("cert-ca-new", &["cert", "ca", "new"]),

@@ -26,6 +26,7 @@ use hub::twins::Twins;
 use crate::listen::Strangers;
 use crate::master_key::MasterKeyService;
 use crate::refusal::outcome_of;
+use crate::tls::CertificateFiles;
 
 /// The server as its front ends see it.
 pub(crate) struct App {
@@ -56,6 +57,8 @@ pub(crate) struct App {
     pub(crate) mqtt_limits: Arc<mqtt::server::Limits>,
     pub(crate) amqp_config: Arc<amqp::connection::Config>,
     pub(crate) started: Timestamp,
+    /// Set when the server runs; what is put together without listeners has none.
+    pub(crate) certificates: OnceLock<Arc<CertificateFiles>>,
     /// Set once the listener is bound.
     pub(crate) amqp_port: OnceLock<u16>,
 }

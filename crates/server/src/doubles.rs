@@ -17,6 +17,7 @@ use hub::log::{
     AppendError, Appended, Batch, Log, LogHealth, Partition, PartitionInfo, ReadError, Record, Sequence,
 };
 use hub::secret::{MasterKey, MasterKeys, Vault};
+use hub::store::Store;
 use hub::tenancy::{HostName, HubName};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -100,8 +101,25 @@ impl Log for NoLog {
 
 /// A server with the hub `hub1` and the device `d`. The folder holds what metrics alone would look at.
 pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir) {
+    let (folder, sqlite) = disk();
+    let app = app_over(Arc::new(MemoryStore::default()), sqlite, append_delay).await;
+    (app, folder)
+}
+
+/// The same with documents on a disk.
+pub(crate) async fn app_on_disk() -> (Arc<App>, Arc<SqliteStore>, tempfile::TempDir) {
+    let (folder, sqlite) = disk();
+    let app = app_over(sqlite.clone(), sqlite.clone(), Duration::ZERO).await;
+    (app, sqlite, folder)
+}
+
+fn disk() -> (tempfile::TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().unwrap();
-    let sqlite = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
+    let sqlite = SqliteStore::open(&folder.path().join("store.db")).unwrap();
+    (folder, Arc::new(sqlite))
+}
+
+async fn app_over(store: Arc<dyn Store>, sqlite: Arc<SqliteStore>, append_delay: Duration) -> Arc<App> {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock(Instant::now()));
     let entropy = Arc::new(SystemEntropy);
     let keys = MasterKeys::new(MasterKey::generate(&*entropy));
@@ -115,7 +133,7 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
         entropy,
     );
     let seams = Seams {
-        store: Arc::new(MemoryStore::default()),
+        store,
         vault,
         bus: Arc::new(LocalBus::new()),
         clock,
@@ -141,7 +159,7 @@ pub(crate) async fn app(append_delay: Duration) -> (Arc<App>, tempfile::TempDir)
     ));
     let app = crate::run::assemble(seams, &events, hubs, sqlite, Vec::new(), master_keys);
     register(&app, "d").await;
-    (Arc::new(app), folder)
+    Arc::new(app)
 }
 
 pub(crate) async fn register(app: &App, id: &str) {

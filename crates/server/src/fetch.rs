@@ -76,6 +76,10 @@ impl Fetcher {
                 .header(CONTENT_TYPE, media_type)
                 .body(body.to_vec()),
         };
+        let request = match wanted.patience {
+            Some(patience) => request.timeout(patience.min(PATIENCE)),
+            None => request,
+        };
         let unreachable = |error: reqwest::Error| FetchError::Unreachable {
             url: wanted.url.to_owned(),
             reason: chain(&error.without_url()),
@@ -148,6 +152,21 @@ mod tests {
             tcp.write_all(answer.as_bytes()).await.unwrap();
         });
         url
+    }
+
+    #[tokio::test]
+    async fn who_is_impatient_waits_no_longer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let fetcher = Fetcher::new(None).unwrap();
+        let wanted = Wanted::post(&url, "text/plain", b"?", 4).within(Duration::from_millis(50));
+        let silent = tokio::time::timeout(PATIENCE / 2, fetcher.fetch(wanted))
+            .await
+            .unwrap();
+        assert!(
+            matches!(silent, Err(FetchError::Unreachable { .. })),
+            "{silent:?}"
+        );
     }
 
     #[tokio::test]

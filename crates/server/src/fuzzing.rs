@@ -1,11 +1,17 @@
 //! Fuzz entry points of the front ends' parsers, with the invariants they must keep.
 
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use hub::hub::Hub;
 use hub::identity::{DeviceId, IdentityId};
 use hub::telemetry::Message;
 
 use crate::amqp::fuzzing as amqp_fuzzing;
+use crate::app::App;
 use crate::http::fuzzing as http_fuzzing;
 use crate::mqtt::fuzzing as mqtt_fuzzing;
+use crate::tls::fuzzing as tls_fuzzing;
 use crate::websocket::fuzzing as websocket_fuzzing;
 
 fn identity() -> Option<IdentityId> {
@@ -28,6 +34,11 @@ pub fn username(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         mqtt_fuzzing::username(text);
     }
+}
+
+/// The first message of a TLS client. The whole of it is found where it ends, not before, whatever follows.
+pub fn tls_hello(data: &[u8]) {
+    tls_fuzzing::hello(data);
 }
 
 /// The selector expression of a reader.
@@ -70,4 +81,20 @@ pub fn websocket_frames(data: &[u8]) {
 /// The list that makes blocks a file.
 pub fn block_list(data: &[u8]) {
     crate::http::fuzz_block_list(data);
+}
+
+/// A hub in memory, and what runs it.
+static EXPLAINER: LazyLock<(tokio::runtime::Runtime, Arc<App>, Arc<Hub>)> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    #[allow(clippy::expect_used, reason = "without a runtime there is nothing to fuzz")]
+    let runtime = runtime.expect("a runtime");
+    let (app, _) = runtime.block_on(crate::doubles::app(Duration::ZERO));
+    let hub = crate::doubles::hub_of(&app);
+    (runtime, app, hub)
+});
+
+/// What an owner gives to have a login explained, over a hub with the device `d`.
+pub fn auth_explain(data: &[u8]) {
+    let (runtime, app, hub) = &*EXPLAINER;
+    crate::http::fuzz_explain_auth(app, hub, runtime, data);
 }

@@ -9,8 +9,16 @@ mod app;
 mod background;
 mod calls;
 pub mod config;
-pub mod dev;
 #[cfg(test)]
+mod credentials;
+mod demand;
+pub mod dev;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "written for tests; a fuzz target uses a part of it"
+)]
 mod doubles;
 mod event;
 mod fetch;
@@ -22,13 +30,21 @@ mod fetch;
 pub mod fuzzing;
 mod held;
 mod http;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "written for tests; a fuzz target uses a part of it"
+)]
 #[path = "../../hub/tests/doubles/mod.rs"]
 mod hub_doubles;
 mod listen;
 mod mailbox;
 pub mod master_key;
 mod mqtt;
+pub mod recovery;
 pub mod reference;
 mod refusal;
 mod run;

@@ -1,9 +1,10 @@
 //! The inbox of one connection: small while it is empty, bounded when it is not.
 //!
 //! Mail that only says that something changed is kept once. Desired properties and method calls are bulk: a connection whose peer
-//! does not read leaves them here, and when they become too many a call is declined, so that its caller hears at once, and lost
-//! desired properties end the connection ([`Mail::Overflow`]).
+//! does not read leaves them here. When they become too many, a call is declined, so that its caller hears at once; and the identity
+//! for which most desired properties wait loses them, and is told so ([`Mail::Overflow`]). The others on the connection lose nothing.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -11,8 +12,8 @@ use futures_util::task::AtomicWaker;
 use hub::bus::{Address, Inbox, Mail};
 use hub::methods::Undelivered;
 
-/// Pieces of mail that wait at most. A connection may speak for thousands of identities, all of which are told at once when a
-/// policy changes.
+/// Pieces of bulk that wait at most. What says that something changed may be more: a connection may speak for thousands of identities,
+/// all of which are told at once when a policy changes.
 const WAITING_MAX: usize = 10_000;
 
 /// Bytes of desired properties and of method payloads that wait at most; about 32 of the largest documents.
@@ -30,7 +31,6 @@ struct State {
     waiting: Vec<(Address, Mail)>,
     // Bytes of the bulk among it.
     bytes: usize,
-    overflowed: bool,
     closed: bool,
     displaced: bool,
 }
@@ -104,37 +104,79 @@ impl Inbox for Mailbox {
 impl State {
     /// Keeps a piece of mail, and gives what is not kept.
     fn put(&mut self, to: &Address, mail: Mail) -> Vec<(Address, Mail)> {
-        let is_told = matches!(mail, Mail::Displaced { .. });
-        self.displaced |= is_told;
-        if self.closed || self.is_known(to, &mail) || (self.overflowed && !is_told) {
+        self.displaced |= matches!(mail, Mail::Displaced { .. });
+        if self.closed || self.is_known(to, &mail) {
             return vec![(to.clone(), mail)];
         }
-        let bytes = self.bytes.saturating_add(byte_len(&mail));
-        if is_told || (self.waiting.len() < WAITING_MAX && bytes <= WAITING_BYTES_MAX) {
-            self.bytes = bytes;
-            self.waiting.push((to.clone(), mail));
-            return Vec::new();
-        }
-        if let Mail::Method(invocation) = &mail {
+        if let Mail::Method(invocation) = &mail
+            && self.is_full(byte_len(&mail))
+        {
             invocation.answer(Err(Undelivered::TooMany));
             return vec![(to.clone(), mail)];
         }
-        self.overflowed = true;
-        self.bytes = 0;
-        let (kept, dropped) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|(_, mail)| matches!(mail, Mail::Displaced { .. }));
-        self.waiting = kept;
-        self.waiting.push((to.clone(), Mail::Overflow));
+        self.bytes = self.bytes.saturating_add(byte_len(&mail));
+        let is_desired = matches!(mail, Mail::Desired { .. });
+        self.waiting.push((to.clone(), mail));
+        let mut dropped = Vec::new();
+        while is_desired && self.is_full(0) {
+            match self.lose_most() {
+                lost if lost.is_empty() => break,
+                lost => dropped.extend(lost),
+            }
+        }
         dropped
+    }
+
+    /// Whether there is no room for so many more bytes of bulk.
+    fn is_full(&self, bytes: usize) -> bool {
+        self.waiting.len() > WAITING_MAX || self.bytes.saturating_add(bytes) > WAITING_BYTES_MAX
+    }
+
+    /// Gives the desired properties of the identity for which most of them wait. It is told in the place of the first of them.
+    fn lose_most(&mut self) -> Vec<(Address, Mail)> {
+        let mut weights: HashMap<&Address, (usize, usize)> = HashMap::new();
+        for (address, mail) in &self.waiting {
+            if let Mail::Desired { document, .. } = mail {
+                let (bytes, pieces) = weights.entry(address).or_default();
+                *bytes += document.len();
+                *pieces += 1;
+            }
+        }
+        let Some(most) = weights
+            .into_iter()
+            .max_by_key(|(_, weight)| *weight)
+            .map(|(address, _)| address.clone())
+        else {
+            return Vec::new();
+        };
+        let mut is_told = false;
+        let mut lost = Vec::new();
+        for (address, mail) in std::mem::take(&mut self.waiting) {
+            if address != most || !matches!(mail, Mail::Desired { .. }) {
+                self.waiting.push((address, mail));
+                continue;
+            }
+            if !is_told {
+                is_told = true;
+                self.waiting.push((most.clone(), Mail::Overflow));
+            }
+            self.bytes = self.bytes.saturating_sub(byte_len(&mail));
+            lost.push((address, mail));
+        }
+        lost
     }
 
     /// Whether the mail says nothing that does not wait already.
     fn is_known(&self, to: &Address, mail: &Mail) -> bool {
         let is_same = |waiting: &(Address, Mail)| waiting.0 == *to && waiting.1 == *mail;
         match mail {
-            Mail::Recheck => self.waiting.last().is_some_and(is_same),
-            Mail::Commands => self.waiting.iter().any(is_same),
+            // Usually many identities are told one after the other; looking through all of them each time would take long.
+            Mail::Recheck if self.waiting.len() < WAITING_MAX => self.waiting.last().is_some_and(is_same),
+            Mail::Recheck | Mail::Commands => self.waiting.iter().any(is_same),
+            Mail::Desired { .. } => self
+                .waiting
+                .iter()
+                .any(|(address, mail)| address == to && *mail == Mail::Overflow),
             _ => false,
         }
     }
@@ -161,6 +203,7 @@ mod tests {
     use hub::identity::{DeviceId, IdentityId};
     use hub::methods::Invocation;
     use hub::tenancy::HubName;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     fn address(device: &str) -> Address {
         Address {
@@ -227,25 +270,37 @@ mod tests {
     }
 
     #[test]
-    fn too_many_desired_properties_end_the_connection_and_its_calls() {
+    fn who_has_most_desired_properties_waiting_loses_them_and_nobody_else_does() {
         let (mailbox, device) = (Mailbox::default(), address("d"));
         let (invocation, mut answer) = Invocation::new("m".into(), Bytes::new());
-        mailbox.deliver(&device, Mail::Method(Arc::new(invocation)));
+        let call = Mail::Method(Arc::new(invocation));
+        mailbox.deliver(&device, call.clone());
+        mailbox.deliver(&address("quiet"), desired(7, 100_000));
         for version in 0..40 {
             mailbox.deliver(&device, desired(version, 32_768));
+            mailbox.deliver(&address("lively"), desired(version, 8));
         }
-        assert!(
-            answer
-                .try_recv()
-                .is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Closed)
-        );
         mailbox.deliver(&device, Mail::Recheck);
-        let by = "x".into();
-        mailbox.deliver(&device, Mail::Displaced { by });
-        assert_eq!(
-            take(&mailbox),
-            [Mail::Overflow, Mail::Displaced { by: "x".into() }]
-        );
+        let mut expected = vec![call, desired(7, 100_000), Mail::Overflow];
+        expected.extend((0..40).map(|version| desired(version, 8)));
+        expected.push(Mail::Recheck);
+        assert_eq!(take(&mailbox), expected);
+        assert!(answer.try_recv().is_err_and(|error| error == TryRecvError::Empty));
+        // From then on it is told again.
+        mailbox.deliver(&device, desired(41, 8));
+        assert_eq!(take(&mailbox), [desired(41, 8)]);
+    }
+
+    #[test]
+    fn what_says_that_something_changed_is_kept_beyond_the_bound_of_bulk() {
+        let mailbox = Mailbox::default();
+        let devices: Vec<_> = (0..WAITING_MAX + 10)
+            .map(|number| address(&number.to_string()))
+            .collect();
+        for device in devices.iter().chain(devices.iter().take(3)) {
+            mailbox.deliver(device, Mail::Recheck);
+        }
+        assert_eq!(take(&mailbox).len(), devices.len());
     }
 
     #[test]

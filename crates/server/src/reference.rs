@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use hub::access::operation::{self, ACTION_PREFIX, Action, Definition};
 use hyper::Method;
 
-use crate::amqp::SERVICE_LINKS;
-use crate::http::{Demand, HUB_PATH, RESOURCE_ROUTES, ROUTES, Route, resource_demand};
+use crate::amqp::LINKS;
+use crate::demand::Demand;
+use crate::http::{HUB_PATH, RESOURCE_ROUTES, ROUTES, Route, resource_demand};
+use crate::mqtt::{TOPICS, Way};
 
 /// The page, in Markdown.
 pub fn authorisation() -> String {
@@ -62,11 +64,20 @@ pub fn authorisation() -> String {
             line(&mut page, &[&format!("`{method} {path}`"), &in_words(demand)]);
         }
     }
-    page.push_str("\n## AMQP\n\n| Link | Operation |\n| --- | --- |\n");
-    for (link, row) in SERVICE_LINKS {
-        line(&mut page, &[link, row.name]);
+    page.push_str(AMQP);
+    for link in LINKS {
+        let name = format!("{} `{}`", link.way(), link.address);
+        line(&mut page, &[&name, &in_words(link.demand())]);
     }
-    page.push_str(DEVICES);
+    page.push_str(MQTT);
+    for topic in TOPICS {
+        let way = match topic.way {
+            Way::Publish => "publish",
+            Way::Subscribe => "subscribe",
+        };
+        let who = topic.who().unwrap_or("nobody");
+        line(&mut page, &[way, &format!("`{}`", topic.text), who]);
+    }
     page
 }
 
@@ -75,6 +86,9 @@ fn in_words(demand: Demand) -> String {
         Demand::Operation(row) => row.name.to_owned(),
         Demand::OperationOrEdge(row) => format!("{}, or the edge device itself", row.name),
         Demand::Itself => "the device or module itself".to_owned(),
+        Demand::AnyToken => "any token of the hub; it has no effect".to_owned(),
+        Demand::Nothing => "nothing: tokens are put there".to_owned(),
+        Demand::Never => "nobody".to_owned(),
     }
 }
 
@@ -113,23 +127,26 @@ with a bearer token of an issuer that the hub trusts. Whatever is not listed is 
 built yet and have no rows.
 ";
 
-const DEVICES: &str = "
-## Devices and modules
+const AMQP: &str = "
+## AMQP
 
-A device or module speaks for itself alone, with a key or certificate of its own, or with a token of a policy that holds
-`DeviceConnect`. Bearer tokens never open any of this.
+`to` is a link on which the peer sends, `from` one on which it receives. A link stands on any token of its connection that covers its
+address, put at `$cbs` or given with SASL PLAIN; the link of a device or module also on the certificate of the handshake, if the
+connection has no token that covers it. A link whose last ground is gone is detached.
 
-| MQTT topic | Who |
+| Link | Operation |
 | --- | --- |
-| `devices/{id}/messages/events/`, `devices/{id}/modules/{module}/messages/events/` | the identity of the connection |
-| `devices/{id}/messages/devicebound/#`, `devices/{id}/modules/{module}/messages/devicebound/#` | the identity of the connection |
-| `devices/{id}/modules/{module}/inputs/#` | the module of the connection |
-| `$iothub/twin/..`, `$iothub/methods/..` | the identity of the connection |
+";
 
-| AMQP link | Who |
-| --- | --- |
-| `/devices/{id}/messages/events`, `/devices/{id}/messages/devicebound`, `/devices/{id}/twin`, `/devices/{id}/methods/devicebound` | the device, by any token on the connection that covers it |
-| the same below `/devices/{id}/modules/{module}` | the module, likewise |
+const MQTT: &str = "
+## MQTT
+
+A connection is that of one device or module, which it proves once: by a key or certificate of its own, or by a token of a policy that
+holds `DeviceConnect`. Bearer tokens never open any of this. Publishing elsewhere ends the connection, subscribing elsewhere is refused
+or ends it.
+
+| Way | Topic | Who |
+| --- | --- | --- |
 ";
 
 #[cfg(test)]
@@ -147,6 +164,12 @@ mod tests {
                 page.contains(&format!("| `{method} {path}` |")),
                 "{method} {path}"
             );
+        }
+        for link in LINKS {
+            assert!(page.contains(&format!("| {} `{}` |", link.way(), link.address)));
+        }
+        for topic in TOPICS {
+            assert!(page.contains(&format!(" | `{}` | ", topic.text)));
         }
         assert!(page.contains(ACTION_PREFIX));
     }

@@ -30,19 +30,19 @@ use hub::presence::Presences;
 use hub::records::Records;
 use hub::secret::{MasterKeys, Vault, ledger};
 use hub::sessions::{Leftovers, Sessions};
+use hub::settings::TlsSettings;
 use hub::store::Store;
 use hub::tenancy::{HostName, HubName, InvalidHubName};
 use hub::twins::Twins;
-use rustls::ServerConfig;
 
 use crate::app::App;
 use crate::background;
 use crate::config::{Config, HubConfig};
 use crate::event::SectionEncoder;
 use crate::fetch::{Fetcher, FetcherError};
-use crate::listen::{Accept, BindError, Bound, Drain, Strangers, bind, serve};
+use crate::listen::{Accept, BindError, Bound, Drain, HubFinder, Strangers, bind, serve};
 use crate::master_key::{self, MasterKeyError, MasterKeyService};
-use crate::tls::{CertificateError, Identity};
+use crate::tls::{CertificateError, CertificateFiles, Certificates, Demands, Terms};
 use crate::{admin, amqp, http, mqtt};
 
 /// Connections that may wait to say who they are: each costs its budget of 16 KiB at the most.
@@ -178,11 +178,12 @@ pub async fn run(
 ) -> Result<(), StartError> {
     make_folder(&config.data_dir)?;
     let _lock = DataFolderLock::acquire(&config.data_dir)?;
-    let tls = Identity::load(&config.tls.certificate, &config.tls.key)?;
+    let files = Arc::new(CertificateFiles::open(&config)?);
     let drain = Drain::new();
     let app = Arc::new(open(&config).await?);
-    let addresses = listen(&config, &tls, &app, &drain)?;
-    let background = background::start(&app);
+    app.certificates.get_or_init(|| Arc::clone(&files));
+    let addresses = listen(&config, files.certificates(), &app, &drain)?;
+    let background = background::start(&app, config.mode);
     on_ready(&ready(&app, addresses));
 
     shutdown.await;
@@ -203,6 +204,7 @@ pub async fn run(
     if let Err(error) = app.presences.flush().await {
         tracing::warn!(%error, "the last connection times were not written");
     }
+    background::keep_all_observed(&app).await;
     tracing::info!("the server has stopped");
     Ok(())
 }
@@ -415,6 +417,7 @@ pub(crate) fn assemble(
         mqtt_limits: Arc::new(mqtt::limits(&limits)),
         amqp_config: Arc::new(amqp::config(&limits)),
         amqp_port: std::sync::OnceLock::new(),
+        certificates: std::sync::OnceLock::new(),
         strangers: Strangers::new(STRANGERS_MAX),
         started: clock.now(),
         master_keys: Arc::new(master_keys),
@@ -457,19 +460,26 @@ async fn open_hub(
 }
 
 /// Binds everything before anything is served, so that a server listens on all of its ports or on none.
-fn listen(config: &Config, tls: &Identity, app: &Arc<App>, drain: &Drain) -> Result<Addresses, StartError> {
+fn listen(
+    config: &Config,
+    certificates: &Arc<Certificates>,
+    app: &Arc<App>,
+    drain: &Drain,
+) -> Result<Addresses, StartError> {
     let listeners = &config.listeners;
     let bound_mqtt = bind("mqtt", &listeners.mqtt)?;
     let bound_amqp = bind("amqp", &listeners.amqp)?;
     let bound_https = bind("https", &listeners.https)?;
     let bound_plain = bind("amqp_plain", &listeners.amqp_plain)?;
     let bound_admin = bind("admin", &listeners.admin)?;
-    let raw_tls = Arc::new(crate::tls::config(tls.clone(), &[])?);
-    let https_tls = Arc::new(crate::tls::config(tls.clone(), &[b"http/1.1"])?);
+    let hub_of = hub_finder(app);
+    let raw_tls = Arc::new(Terms::new(certificates, &[], demands(&hub_of))?);
+    let https_tls = Arc::new(Terms::new(certificates, &[b"http/1.1"], demands(&hub_of))?);
 
-    let accept = |protocol, tls: Option<&Arc<ServerConfig>>| Accept {
+    let accept = |protocol, tls: Option<&Arc<Terms>>| Accept {
         protocol,
         tls: tls.cloned(),
+        hub_of: Arc::clone(&hub_of),
         stranger_patience: app.limits.time(Limit::UnauthenticatedSecsMax),
         strangers: Arc::clone(&app.strangers),
         records: Arc::clone(&app.records),
@@ -492,6 +502,25 @@ fn listen(config: &Config, tls: &Identity, app: &Arc<App>, drain: &Drain) -> Res
     spawn(bound_plain, &accept("amqp", None), app, amqp::serve);
     spawn(bound_admin, &accept("admin", None), app, admin::serve);
     Ok(all)
+}
+
+/// The hub of a server name; where there is one hub alone, that is meant by every name and by none.
+fn hub_finder(app: &Arc<App>) -> HubFinder {
+    let mut all = app.hubs.all();
+    let only = if all.len() == 1 { all.pop() } else { None };
+    let app = Arc::clone(app);
+    Arc::new(move |name| {
+        only.clone()
+            .or_else(|| name.and_then(|name| app.hubs.by_server_name(name)))
+    })
+}
+
+fn demands(hub_of: &HubFinder) -> Demands {
+    let hub_of = Arc::clone(hub_of);
+    Box::new(move |name| {
+        let hub = hub_of(name);
+        hub.map_or_else(TlsSettings::default, |hub| hub.settings().current().settings.tls)
+    })
 }
 
 fn spawn<F>(

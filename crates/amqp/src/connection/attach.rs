@@ -40,7 +40,7 @@ impl Connection {
         let Some(session) = self.sessions.get(&channel) else {
             return;
         };
-        if attach.handle > self.config.handle_max || session.links.contains_key(&attach.handle) {
+        if attach.handle > self.config.handle_max || session.links.contains(attach.handle) {
             self.end_session(
                 channel,
                 condition::HANDLE_IN_USE,
@@ -120,7 +120,7 @@ impl Connection {
         };
         let Some(link) = session
             .links
-            .get_mut(&handle)
+            .get_mut(handle)
             .filter(|link| link.state == LinkState::Deciding)
         else {
             return;
@@ -168,7 +168,7 @@ impl Connection {
         };
         let Some(link) = session
             .links
-            .get_mut(&handle)
+            .get_mut(handle)
             .filter(|link| link.state == LinkState::Deciding)
         else {
             return;

@@ -12,7 +12,7 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return;
         };
-        if session.links.get(&handle).map(|link| link.state) != Some(LinkState::Attached) {
+        if session.links.get(handle).map(|link| link.state) != Some(LinkState::Attached) {
             return;
         }
         let partial_bytes = session.give_up(handle);
@@ -24,7 +24,7 @@ impl Connection {
         let Some(session) = self.sessions.get_mut(&channel) else {
             return;
         };
-        let Some(state) = session.links.get(&detach.handle).map(|link| link.state) else {
+        let Some(state) = session.links.get(detach.handle).map(|link| link.state) else {
             self.end_session(
                 channel,
                 condition::UNATTACHED_HANDLE,
@@ -35,7 +35,7 @@ impl Connection {
         self.partial_bytes -= session.give_up(detach.handle);
         let Some(link) = session
             .links
-            .remove(&detach.handle)
+            .remove(detach.handle)
             .filter(|_| state != LinkState::Detaching)
         else {
             return;
@@ -68,7 +68,7 @@ impl Connection {
         };
         let undecided = session
             .links
-            .get(&handle)
+            .get(handle)
             .filter(|link| link.state == LinkState::Deciding);
         let attach = undecided.map(|link| refusal_of(link, handle));
         let partial_bytes = session.give_up(handle);

@@ -234,7 +234,7 @@ impl Connection {
             }
             return;
         };
-        let Some(link) = session.links.get_mut(&handle) else {
+        let Some(link) = session.links.get_mut(handle) else {
             self.end_session(
                 channel,
                 condition::UNATTACHED_HANDLE,

@@ -21,6 +21,7 @@ mod detach;
 mod event;
 mod input;
 mod link;
+mod links;
 mod receive;
 mod send;
 mod session;
@@ -211,12 +212,12 @@ impl Connection {
 
     fn link_mut(&mut self, id: LinkId) -> Option<(&mut Session, u32)> {
         let session = self.sessions.get_mut(&id.channel)?;
-        let link = session.links.get(&id.handle)?;
+        let link = session.links.get(id.handle)?;
         (link.serial == id.serial).then_some((&mut **session, id.handle))
     }
 
     fn link(&self, id: LinkId) -> Option<&Link> {
-        let link = self.sessions.get(&id.channel)?.links.get(&id.handle)?;
+        let link = self.sessions.get(&id.channel)?.links.get(id.handle)?;
         (link.serial == id.serial).then_some(link)
     }
 

@@ -32,7 +32,7 @@ impl Connection {
         if refresh {
             session.incoming_window = self.config.incoming_window;
         }
-        let Some(link) = session.links.get_mut(&transfer.handle) else {
+        let Some(link) = session.links.get_mut(transfer.handle) else {
             let text = "A transfer came for a handle that is not attached.";
             self.end_session(channel, condition::UNATTACHED_HANDLE, text);
             return Ok(());
@@ -106,7 +106,7 @@ impl Connection {
     /// Gives the credit of messages back that the peer had settled itself.
     pub fn forget(&mut self, id: LinkId, count: u32) {
         if let Some((session, handle)) = self.link_mut(id)
-            && let Some(Way::In(incoming)) = session.links.get_mut(&handle).map(|link| &mut link.way)
+            && let Some(Way::In(incoming)) = session.links.get_mut(handle).map(|link| &mut link.way)
         {
             incoming.outstanding = incoming.outstanding.saturating_sub(count);
         }
@@ -120,7 +120,7 @@ impl Connection {
         };
         let Some(link) = session
             .links
-            .get_mut(&handle)
+            .get_mut(handle)
             .filter(|link| link.state == LinkState::Attached)
         else {
             return false;
@@ -146,7 +146,7 @@ impl Connection {
         let Some(session) = self.sessions.get(&channel) else {
             return;
         };
-        let Some(link) = session.links.get(&handle) else {
+        let Some(link) = session.links.get(handle) else {
             return;
         };
         let mut flow = session.flow();

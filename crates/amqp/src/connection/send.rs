@@ -64,7 +64,7 @@ impl Connection {
         let delivery_id = session.next_delivery_id;
         let Some(link) = session
             .links
-            .get_mut(&handle)
+            .get_mut(handle)
             .filter(|link| link.state == LinkState::Attached)
         else {
             return Err(SendError::NotAttached);
@@ -178,7 +178,7 @@ impl Connection {
             return false;
         };
         let mut waiting: Vec<LinkId> = Vec::new();
-        for (&handle, link) in &session.links {
+        for (handle, link) in session.links.iter() {
             if let (LinkState::Attached, Way::Out(outgoing)) = (link.state, &link.way)
                 && (outgoing.credit > 0 || outgoing.drain)
             {
@@ -203,7 +203,7 @@ impl Connection {
         let is_blocked = !session.blocked.is_empty() && session.blocked_handle == handle;
         let attached = session
             .links
-            .get_mut(&handle)
+            .get_mut(handle)
             .filter(|link| link.state == LinkState::Attached);
         let Some(Way::Out(outgoing)) = attached.map(|link| &mut link.way) else {
             return;
@@ -215,7 +215,7 @@ impl Connection {
         outgoing.credit = 0;
         self.write_link_flow(id.channel, handle);
         if let Some((session, handle)) = self.link_mut(id)
-            && let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way)
+            && let Some(Way::Out(outgoing)) = session.links.get_mut(handle).map(|link| &mut link.way)
         {
             outgoing.drain = false;
         }

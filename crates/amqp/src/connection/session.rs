@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::performative::{Begin, Flow, Role};
 
-use super::link::{Link, LinkState, Way};
+use super::link::{LinkState, Way};
+use super::links::Links;
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -18,9 +19,8 @@ pub(super) struct Session {
     pub(super) remote_incoming_window: u32,
     /// Id of our next delivery.
     pub(super) next_delivery_id: u32,
-    /// Links by handle, in order, so that what is told of all of them is told in the same order; the peer's handle is ours as well.
-    /// Boxed, because a node of the map has room for eleven and most sessions of devices have one to six.
-    pub(super) links: BTreeMap<u32, Box<Link>>,
+    /// Links by handle.
+    pub(super) links: Links,
     /// Handles of links with deliveries that are not settled, by delivery.
     pub(super) unsettled: BTreeMap<u32, u32>,
     /// Frames of a delivery that the peer's window had no room for, whole but for their window accounting.
@@ -39,7 +39,7 @@ impl Session {
             next_outgoing_id: 1,
             remote_incoming_window: begin.incoming_window,
             next_delivery_id: 0,
-            links: BTreeMap::new(),
+            links: Links::default(),
             unsettled: BTreeMap::new(),
             blocked: VecDeque::new(),
             blocked_handle: 0,
@@ -86,7 +86,7 @@ impl Session {
         if self.blocked_handle == handle {
             self.blocked.clear();
         }
-        let Some(link) = self.links.get_mut(&handle) else {
+        let Some(link) = self.links.get_mut(handle) else {
             return 0;
         };
         link.state = LinkState::Detaching;
@@ -104,7 +104,7 @@ impl Session {
     /// Whether a link of that name and direction is there (amqp.md 1.5). One that is detaching holds its name no longer: a client
     /// that was sent away may come back on another handle before it has answered.
     pub(super) fn has_link(&self, name: &str, peer_role: Role) -> bool {
-        self.links.values().any(|link| {
+        self.links.iter().any(|(_, link)| {
             link.state != LinkState::Detaching && link.name == name && link.peer_role() == peer_role
         })
     }

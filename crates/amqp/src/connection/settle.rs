@@ -28,7 +28,7 @@ impl Connection {
         let Some((session, handle)) = self.link_mut(id) else {
             return;
         };
-        let Some(Way::Out(outgoing)) = session.links.get_mut(&handle).map(|link| &mut link.way) else {
+        let Some(Way::Out(outgoing)) = session.links.get_mut(handle).map(|link| &mut link.way) else {
             return;
         };
         let was_full = outgoing.is_full(unsettled_max);
@@ -100,7 +100,7 @@ impl Connection {
         let Some(session) = self.sessions.get(&channel) else {
             return;
         };
-        let Some(link) = session.links.get(&handle) else {
+        let Some(link) = session.links.get(handle) else {
             return;
         };
         let id = LinkId {

@@ -82,6 +82,10 @@ impl Gate {
             let now = self.clock.now();
             (format!("an expiry after {now}"), token.expires().to_string())
         });
+        if let (Basis::PolicyKey { policy, .. }, false) = (&basis, trail.is_kept()) {
+            let observed = self.observed();
+            observed.policy_token(policy, token.expires(), self.clock.now());
+        }
         let scope = parse_scope(hub, token, &subject)?;
         Ok(Passed {
             scope,

@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::advice::Observed;
 use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
 use crate::identity::{self, Authentication, Device, GenerationId, IdentityId, Module, ModuleId, Status};
 use crate::limits::{Limit, Limits};
 use crate::network::NetworkRules;
@@ -115,6 +116,37 @@ impl Gate {
         &self.observed
     }
 
+    /// Takes in what logins before the start of the server showed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn restore_observed(&self) -> Result<(), Error> {
+        let hub = self.profile().name.clone();
+        self.observed.restore(&*self.store, &hub).await?;
+        self.know_policies();
+        Ok(())
+    }
+
+    /// Writes what logins showed, so that it survives a restart.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn keep_observed(&self) -> Result<(), Error> {
+        self.know_policies();
+        let hub = self.profile().name.clone();
+        self.observed.keep(&*self.store, &hub, self.clock.now()).await
+    }
+
+    fn know_policies(&self) {
+        let names: Vec<_> = self
+            .policies
+            .list()
+            .iter()
+            .map(|policy| policy.name.clone())
+            .collect();
+        self.observed.policies_are(&names, self.clock.now());
+    }
+
     /// The hub's policies.
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies
@@ -130,7 +162,7 @@ impl Gate {
         let decision = self
             .decide_device(identity, credential, usage, &mut Trail::silent())
             .await;
-        decision.inspect(|proof| self.observed.login(proof, self.clock.now()))
+        decision.inspect(|proof| self.note_login(proof))
     }
 
     /// The same decision with all its steps, for a token as well as for a certificate chain. It changes nothing and leaves no
@@ -160,7 +192,9 @@ impl Gate {
             (format!("{}", Subject::Identity(identity.clone())), found)
         });
         if !matches!(registered.authentication, Authentication::Sas { .. }) {
-            return self.authenticate_certificate(&hub, identity, &registered, credential, trail);
+            return self
+                .authenticate_certificate(&hub, identity, &registered, credential, trail)
+                .await;
         }
         let Some(Secretive(token)) = credential.token else {
             if !credential.certificates.is_empty() {
@@ -227,6 +261,11 @@ impl Gate {
         Ok(Authorized::new(self.profile().name.clone(), actor))
     }
 
+    /// Remembers what a login stood on.
+    pub(super) fn note_login(&self, proof: &Authenticated) {
+        self.observed.login(proof, self.clock.now());
+    }
+
     /// Remembers that a policy is used.
     pub(super) fn note_use(&self, actor: &Actor) {
         if let Actor::Policy(name) = actor {
@@ -246,7 +285,7 @@ impl Gate {
         Explanation::new(trail, decision)
     }
 
-    fn decide_service(
+    pub(super) fn decide_service(
         &self,
         operation: &'static Definition,
         token: &str,

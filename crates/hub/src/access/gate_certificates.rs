@@ -4,11 +4,13 @@
 //! one of the two that are registered, and valid now; who issued it does not matter. By CA: a chain to a verified CA of the hub, and
 //! the common name is the identity.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::clock::Timestamp;
 use crate::identity::{Authentication, IdentityId, Thumbprint};
 use crate::trust::Certificate;
 use crate::trust::chain::{self, Flaw, Kind};
+use crate::trust::revocation::{Doubt, Revoked, Watch};
 
 use super::credential::Credential;
 use super::gate::{Gate, Registered};
@@ -21,11 +23,32 @@ use super::trail::Trail;
 pub(super) struct Presented {
     /// DER, leaf first; the CA of the hub last if it was asked for.
     path: Vec<Vec<u8>>,
+    /// When the leaf expires.
+    leaf_expires: Timestamp,
+    /// What responders know of it: they are asked again for as long as somebody holds it.
+    watched: Mutex<Vec<Arc<Watch>>>,
+    /// What is doubtful about it, although it was let in.
+    doubt: Option<Doubt>,
+}
+
+impl Presented {
+    /// When the leaf expires.
+    pub(super) const fn leaf_expires(&self) -> Timestamp {
+        self.leaf_expires
+    }
+
+    pub(super) fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
+
+    fn path(&self) -> Vec<&[u8]> {
+        self.path.iter().map(Vec::as_slice).collect()
+    }
 }
 
 impl Gate {
     /// Whether the certificates of a peer speak for an identity that logs in with them.
-    pub(super) fn authenticate_certificate(
+    pub(super) async fn authenticate_certificate(
         &self,
         hub: &HubProfile,
         identity: &IdentityId,
@@ -59,8 +82,13 @@ impl Gate {
             }
             Authentication::None => return Err(Refusal::of(identity, Reason::CredentialUnset)),
         };
-        let presented = Presented { path };
-        self.check_revocation(identity, &presented, trail)?;
+        let presented = Presented {
+            path,
+            leaf_expires: leaf.not_after(),
+            watched: Mutex::default(),
+            doubt: None,
+        };
+        let presented = self.check_revocation(identity, presented, trail).await?;
         let scope = match identity.module {
             None => AuthScope::Device,
             Some(_) => AuthScope::Module,
@@ -111,7 +139,10 @@ impl Gate {
             }
             Authentication::None => return Err(Refusal::of(identity, Reason::CredentialUnset)),
         }
-        self.check_revocation(identity, presented, &mut Trail::silent())
+        let watched = self.trust.revocation.stands(&presented.path());
+        let watched = watched.map_err(|revoked| refusal_of_revoked(identity, &revoked))?;
+        *presented.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
+        Ok(())
     }
 
     fn check_validity(
@@ -163,23 +194,39 @@ impl Gate {
         Ok(ders)
     }
 
-    fn check_revocation(
+    /// Whether nothing of a path is revoked. Responders are asked where the operator wants that; nobody else is waited for.
+    async fn check_revocation(
         &self,
         identity: &IdentityId,
-        presented: &Presented,
+        mut presented: Presented,
         trail: &mut Trail,
-    ) -> Result<(), Refusal> {
-        let path: Vec<&[u8]> = presented.path.iter().map(Vec::as_slice).collect();
-        let checked = self.trust.revocation.check(&path, self.clock.now());
-        checked.map_err(|revoked| {
-            Refusal::of(identity, Reason::CertificateRevoked).finding(&revoked.to_string())
-        })?;
+    ) -> Result<Presented, Refusal> {
+        let decided = self.trust.revocation.decide(&presented.path()).await;
+        let (watched, doubt) = decided.map_err(|revoked| refusal_of_revoked(identity, &revoked))?;
         trail.passed(Step::Certificate, "Is nothing of it revoked?", || {
-            let expected = "no block, no entry of a revocation list".to_owned();
-            (expected, format!("none for {} certificates", path.len()))
+            let expected =
+                "no block, no entry of a revocation list, no answer of a responder against it".to_owned();
+            let found = format!("none for {} certificates", presented.path.len());
+            let found = match (&doubt, watched.len()) {
+                (Some(doubt), _) => format!("{found}; {doubt}"),
+                (None, 0) => found,
+                (None, count) => format!("{found}; responders know {count} of them"),
+            };
+            (expected, found)
         });
-        Ok(())
+        presented.watched = Mutex::new(watched);
+        presented.doubt = doubt;
+        Ok(presented)
     }
+}
+
+fn refusal_of_revoked(identity: &IdentityId, revoked: &Revoked) -> Refusal {
+    let reason = if revoked.cause.is_passing() {
+        Reason::CertificateStatusUnknown
+    } else {
+        Reason::CertificateRevoked
+    };
+    Refusal::of(identity, reason).finding(&revoked.to_string())
 }
 
 /// Whether the leaf is one of those that are registered.

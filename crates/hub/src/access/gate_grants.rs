@@ -104,7 +104,9 @@ impl Gate {
             rights: grant.rights,
             basis: grant.basis.clone(),
         };
-        Ok(authenticated(&hub, identity, &registered, &passed))
+        let proof = authenticated(&hub, identity, &registered, &passed);
+        self.note_login(&proof);
+        Ok(proof)
     }
 
     /// Whether a grant allows the operation `O` at a path of the service side. Also asked again on

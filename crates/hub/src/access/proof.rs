@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::identity::{DeviceId, GenerationId, IdentityId};
 use crate::secret::Fingerprint;
 use crate::tenancy::HubName;
+use crate::trust::revocation::Doubt;
 
 use super::admission::Admitted;
 use super::caller::{Caller, Provenance};
@@ -134,6 +135,15 @@ impl Authenticated {
         }
     }
 
+    /// What is doubtful about the certificate although it was let in: nobody current says that it is not revoked, and the hub would
+    /// rather know.
+    pub fn doubt(&self) -> Option<&Doubt> {
+        match &self.basis {
+            Basis::Certificate(presented) => presented.doubt(),
+            _ => None,
+        }
+    }
+
     /// The hub.
     pub fn hub(&self) -> &HubName {
         &self.hub
@@ -154,13 +164,21 @@ impl Authenticated {
         self.method
     }
 
+    /// When the certificate expires that it stands on, if it is one; an open connection outlasts that.
+    pub fn certificate_expires(&self) -> Option<Timestamp> {
+        match &self.basis {
+            Basis::Certificate(presented) => Some(presented.leaf_expires()),
+            Basis::Bearer | Basis::IdentityKey(_) | Basis::PolicyKey { .. } => None,
+        }
+    }
+
     /// When the credential expires; an open connection lasts for a grace longer ([`super::Gate::closes_at`]).
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
     }
 }
 
-/// Proof that a peer is an edge device, by a key of its own. It may look after its own modules, and only them.
+/// Proof that a peer is an edge device, by a key or certificate of its own. It may look after its own modules, and only them.
 #[derive(Debug, Clone)]
 pub struct EdgeDevice {
     pub(super) hub: HubName,
@@ -273,6 +291,14 @@ impl<O: Operation> Authorized<O> {
             caller: Caller::new(actor),
             operation: PhantomData,
         }
+    }
+}
+
+impl<O: Operation> Authorized<O> {
+    /// The operation for the operator of a stopped server, who has its data folder. Never for a peer; a server that runs asks
+    /// [`Gate::authorize_operator`](super::Gate::authorize_operator).
+    pub fn of_operator(hub: HubName) -> Self {
+        Self::new(hub, Actor::Operator)
     }
 }
 

@@ -94,6 +94,8 @@ reasons! {
         "Allow the address with 'ironhub network allow', or leave it denied if it has no business here.";
     TlsTooOld "tls_too_old" Tls "The hub demands a newer version of TLS."
         "Update the client's TLS, or lower the setting: 'ironhub hub set min-tls-version=1.2'.";
+    CipherRefused "tls_cipher_refused" Tls "The peer and the hub have no cipher suite in common."
+        "Enable one of the expected suites at the client, or change the setting: 'ironhub hub set cipher-suites=default'.";
     HandshakeFailed "handshake_failed" Tls "The TLS handshake failed."
         "Check that the device trusts the hub's CA and speaks TLS 1.2 or later.";
     HostUnknown "host_unknown" Parse "The host name belongs to no hub."
@@ -188,6 +190,8 @@ reasons! {
         "Shorten the chain, or register an intermediate CA closer to the devices.";
     CertificateRevoked "certificate_revoked" Certificate "A certificate of the chain was revoked."
         "Give the device a new certificate; lift the block if it was set by mistake.";
+    CertificateStatusUnknown "certificate_status_unknown" Certificate "Whether a certificate of the chain is revoked is not known, and the hub demands to know it."
+        "See that the responder can be reached and the list is current: ironhub ocsp list, ironhub crl list.";
     PrincipalUnassigned "principal_unassigned" Right "No role of the token's bearer grants the action."
         "Assign a role that grants it: ironhub assignment create.";
     RightMissing "right_missing" Right "The policy lacks the right."
@@ -424,7 +428,9 @@ impl fmt::Display for Refusal {
             Reason::AuthorityWithdrawn => {
                 write!(f, "the CA certificate that {subject} stood on was withdrawn")
             }
-            Reason::CertificateRevoked => write!(f, "the certificate of {subject} was refused: {found}"),
+            Reason::CertificateRevoked | Reason::CertificateStatusUnknown => {
+                write!(f, "the certificate of {subject} was refused: {found}")
+            }
             Reason::SasDisabled => write!(f, "the hub takes no shared access signature of {subject}"),
             Reason::PrincipalUnassigned => write!(f, "no role of {subject} grants {expected}"),
             Reason::BearerUnsupported => f.write_str("a bearer token came, and none is configured"),

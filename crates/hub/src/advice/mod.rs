@@ -7,6 +7,7 @@
 mod check;
 mod keys;
 mod observed;
+mod observed_stored;
 mod report;
 mod survey;
 mod walk;
@@ -14,5 +15,7 @@ mod walk;
 pub use check::{Check, Severity};
 pub use observed::Observed;
 pub use report::{Finding, Report};
-pub use survey::{AuthorityState, PolicyState, Survey, Switches, Thresholds};
+pub use survey::{
+    AuthorityState, ListState, PolicyState, ServerCertificateState, Survey, Switches, Thresholds,
+};
 pub use walk::{Sources, advise};

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Authentication, IdentityRef, Status};
 use crate::limits::{Limit, Limits};
 use crate::presence::Presence;
+use crate::settings::TlsVersion;
 
 /// The policy that holds every right by design.
 const OWNER: &str = "iothubowner";
@@ -51,8 +52,28 @@ impl Thresholds {
 pub struct PolicyState<'a> {
     /// The policy.
     pub policy: &'a Policy,
-    /// When its key was used last; never, if not since somebody counts.
-    pub used: Timestamp,
+    /// When its key was used last, or else since when it is known; nothing for one that is new.
+    pub used: Option<Timestamp>,
+}
+
+/// A revocation list of the hub.
+#[derive(Debug, Clone, Copy)]
+pub struct ListState<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// When it was issued and when it runs out, if it says so; nothing if none was ever loaded.
+    pub validity: Option<(Timestamp, Option<Timestamp>)>,
+}
+
+/// A certificate that the server shows for the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCertificateState {
+    /// What it is called: its file.
+    pub name: String,
+    /// When it expires, if that is understood.
+    pub expires: Option<Timestamp>,
+    /// Its files have changed, and cannot be used.
+    pub is_refused: bool,
 }
 
 /// A CA certificate of the hub.
@@ -71,6 +92,12 @@ pub struct AuthorityState<'a> {
 pub struct Switches {
     /// Which ways in are closed.
     pub rules: Rules,
+    /// The lowest version of TLS, if the owner set one.
+    pub min_tls: Option<TlsVersion>,
+    /// Since when TLS 1.2 was not used; nothing while no connection was seen.
+    pub old_tls_idle_since: Option<Timestamp>,
+    /// Whether it may be reached from anywhere.
+    pub is_network_open: bool,
 }
 
 /// Everything that was taken in so far.
@@ -171,8 +198,8 @@ impl Survey {
         }
     }
 
-    /// A policy. It can only have been idle for as long as somebody counts its uses: `counted`.
-    pub fn policy(&mut self, state: PolicyState<'_>, counted: Duration) {
+    /// A policy.
+    pub fn policy(&mut self, state: PolicyState<'_>) {
         let PolicyState { policy, used } = state;
         let name = || policy.name.to_string();
         if policy.rights.contains(Rights::ALL) && *policy.name != *OWNER {
@@ -181,9 +208,24 @@ impl Survey {
         if policy.primary.is_same(&policy.secondary) {
             self.add(Check::PolicyKeysEqual, name);
         }
-        let idle = self.now.since(used).min(counted);
+        let idle = used.map_or(Duration::ZERO, |used| self.now.since(used));
         if *policy.name != *OWNER && idle > self.thresholds.idle {
             self.add(Check::PolicyUnused, name);
+        }
+    }
+
+    /// A certificate that the server shows for the hub.
+    pub fn server_certificate(&mut self, state: &ServerCertificateState) {
+        let name = |expires: Timestamp| format!("{} ({expires})", state.name);
+        if let Some(expires) = state.expires {
+            if expires <= self.now {
+                self.add(Check::ServerCertificateExpired, || name(expires));
+            } else if expires.since(self.now) < self.thresholds.expiry {
+                self.add(Check::ServerCertificateExpiring, || name(expires));
+            }
+        }
+        if state.is_refused {
+            self.add(Check::ServerCertificateRefused, || state.name.clone());
         }
     }
 
@@ -197,6 +239,29 @@ impl Survey {
         }
         if !state.is_verified {
             self.add(Check::AuthorityUnverified, name);
+        }
+    }
+
+    /// A revocation list. Lists of a day and lists of a year are both common: soon is within the last quarter of its own time.
+    pub fn list(&mut self, state: ListState<'_>) {
+        let name = || state.name.to_owned();
+        match state.validity {
+            None => self.add(Check::ListMissing, name),
+            Some((_, None)) => {}
+            Some((_, Some(ends))) if ends < self.now => self.add(Check::ListExpired, name),
+            Some((issued, Some(ends))) => {
+                let soon = (ends.since(issued) / 4).min(self.thresholds.expiry);
+                if ends.since(self.now) < soon {
+                    self.add(Check::ListExpiring, || format!("{} ({ends})", state.name));
+                }
+            }
+        }
+    }
+
+    /// A policy of which a token was used that is good until then, which is long.
+    pub fn long_policy_token(&mut self, policy: &str, expires: Timestamp) {
+        if expires > self.now {
+            self.add(Check::PolicyTokenLong, || format!("{policy} (until {expires})"));
         }
     }
 
@@ -224,6 +289,14 @@ impl Survey {
         let all_certified = self.devices > 0 && self.with_certificates == self.devices;
         if all_certified && !switches.rules.device_sas_disabled {
             self.add(Check::LocalAuthIdle, || "disableDeviceSAS".to_owned());
+        }
+        let is_idle = |since: Timestamp| self.now.since(since) > self.thresholds.idle;
+        let takes_old_tls = switches.min_tls.is_none_or(|min| min < TlsVersion::V1_3);
+        if takes_old_tls && switches.old_tls_idle_since.is_some_and(is_idle) {
+            self.add(Check::TlsOld, || "minTlsVersion".to_owned());
+        }
+        if switches.is_network_open {
+            self.add(Check::NetworkOpen, || "network rules".to_owned());
         }
         let mut findings: Vec<Finding> = self
             .tallies
@@ -286,6 +359,16 @@ mod tests {
         }
     }
 
+    /// A hub with nothing to say of its own switches.
+    fn closed() -> Switches {
+        Switches {
+            rules: Rules::default(),
+            min_tls: Some(TlsVersion::V1_3),
+            old_tls_idle_since: Some(before(365 * DAY)),
+            is_network_open: false,
+        }
+    }
+
     fn found(report: &Report) -> Vec<(&str, u64)> {
         let findings = report.findings.iter();
         findings.map(|finding| (finding.check, finding.count)).collect()
@@ -307,9 +390,7 @@ mod tests {
         for device in &devices {
             survey.holder(IdentityRef::Device(device));
         }
-        let report = survey.finish(Switches {
-            rules: Rules::default(),
-        });
+        let report = survey.finish(closed());
         assert_eq!(found(&report), [("keys-shared", 2)]);
         assert_eq!(report.findings[0].examples, ["a", "c"]);
     }
@@ -337,9 +418,7 @@ mod tests {
             expires: now().plus(DAY),
             is_verified: false,
         });
-        let report = survey.finish(Switches {
-            rules: Rules::default(),
-        });
+        let report = survey.finish(closed());
         assert_eq!(
             found(&report),
             [
@@ -354,14 +433,121 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_shows_is_looked_at() {
+        let mut survey = survey();
+        let mut shown = |name: &str, expires, is_refused| {
+            survey.server_certificate(&ServerCertificateState {
+                name: name.to_owned(),
+                expires,
+                is_refused,
+            });
+        };
+        shown("gone.pem", Some(before(DAY)), false);
+        shown("soon.pem", Some(now().plus(DAY)), true);
+        shown("good.pem", Some(now().plus(100 * DAY)), false);
+        shown("odd.pem", None, false);
+        let report = survey.finish(closed());
+        assert_eq!(
+            found(&report),
+            [
+                ("server-certificate-expired", 1),
+                ("server-certificate-expiring", 1),
+                ("server-certificate-refused", 1)
+            ]
+        );
+    }
+
+    #[test]
     fn keys_for_nobody_are_told_where_all_have_certificates() {
         let mut survey = survey();
         let device = device("a", DAY, Authentication::CertificateAuthority);
         survey.identity(IdentityRef::Device(&device), Presence::NEVER);
-        let report = survey.finish(Switches {
-            rules: Rules::default(),
-        });
+        let report = survey.finish(closed());
         assert_eq!(found(&report), [("local-auth-idle", 1)]);
         assert_eq!(report.certificates_percent, 100);
+    }
+
+    #[test]
+    fn lists_are_soon_over_by_their_own_measure() {
+        let mut survey = survey();
+        for (name, issued, ends) in [
+            ("of a day, new", before(DAY / 24), Some(now().plus(DAY * 23 / 24))),
+            (
+                "of a day, over soon",
+                before(DAY * 20 / 24),
+                Some(now().plus(DAY * 4 / 24)),
+            ),
+            (
+                "of a year, in two months",
+                before(300 * DAY),
+                Some(now().plus(60 * DAY)),
+            ),
+            (
+                "of a year, in a month",
+                before(340 * DAY),
+                Some(now().plus(25 * DAY)),
+            ),
+            ("without an end", before(DAY), None),
+            ("over", before(DAY), Some(before(DAY / 24))),
+        ] {
+            let validity = Some((issued, ends));
+            survey.list(ListState { name, validity });
+        }
+        survey.list(ListState {
+            name: "never loaded",
+            validity: None,
+        });
+        let report = survey.finish(closed());
+        assert_eq!(
+            found(&report),
+            [("list-expired", 1), ("list-expiring", 2), ("list-missing", 1)]
+        );
+        assert!(report.findings[1].examples[0].starts_with("of a day, over soon"));
+        assert!(report.findings[1].examples[1].starts_with("of a year, in a month"));
+    }
+
+    #[test]
+    fn what_stays_open_without_need_is_told() {
+        let with = |min_tls, idle: Option<Duration>, is_network_open| {
+            let switches = Switches {
+                min_tls,
+                old_tls_idle_since: idle.map(before),
+                is_network_open,
+                ..closed()
+            };
+            let report = survey().finish(switches);
+            let findings = report.findings.iter();
+            findings.map(|finding| finding.check).collect::<Vec<_>>()
+        };
+        assert_eq!(with(None, Some(31 * DAY), true), ["tls-old", "network-open"]);
+        assert_eq!(with(Some(TlsVersion::V1_2), Some(31 * DAY), false), ["tls-old"]);
+        assert!(with(None, Some(29 * DAY), false).is_empty(), "it was used");
+        assert!(with(None, None, false).is_empty(), "nobody came yet");
+        assert!(with(Some(TlsVersion::V1_3), Some(31 * DAY), false).is_empty());
+    }
+
+    #[test]
+    fn a_policy_is_idle_since_it_was_used_or_is_known() {
+        let policy = |name: &str| {
+            let key = || crate::secret::SymmetricKey::generate(&SystemEntropy);
+            Policy::with_keys(name, Rights::SERVICE_CONNECT, key(), key()).unwrap()
+        };
+        let mut survey = survey();
+        for (name, used) in [
+            ("used", Some(before(DAY))),
+            ("idle", Some(before(31 * DAY))),
+            ("new", None),
+            (OWNER, Some(before(31 * DAY))),
+        ] {
+            survey.policy(PolicyState {
+                policy: &policy(name),
+                used,
+            });
+        }
+        survey.long_policy_token("used", now().plus(400 * DAY));
+        survey.long_policy_token("over", before(DAY));
+        let report = survey.finish(closed());
+        assert_eq!(found(&report), [("policy-token-long", 1), ("policy-unused", 1)]);
+        assert_eq!(report.findings[1].examples, ["idle"]);
     }
 }

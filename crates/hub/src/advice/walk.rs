@@ -2,15 +2,19 @@
 
 use super::observed::Observed;
 use super::report::Report;
-use super::survey::{AuthorityState, PolicyState, Survey, Switches, Thresholds};
+use super::survey::{
+    AuthorityState, ListState, PolicyState, ServerCertificateState, Survey, Switches, Thresholds,
+};
 use crate::access::{Authorized, Gate, operation};
 use crate::bus::Address;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::identity::{IdentityRef, Registry};
 use crate::limits::Limits;
 use crate::presence::Presences;
+use crate::settings::Settings;
 use crate::trust::Authorities;
+use crate::trust::revocation::Revocation;
 
 /// Identities that are read at once.
 const PAGE: usize = 500;
@@ -26,14 +30,18 @@ pub struct Sources<'a> {
     pub gate: &'a Gate,
     /// CA certificates.
     pub authorities: &'a Authorities,
+    /// What the server shows for the hub.
+    pub server_certificates: &'a [ServerCertificateState],
     /// What logins showed.
     pub observed: &'a Observed,
     /// What is long and what is soon.
     pub limits: &'a Limits,
     /// The time.
     pub clock: &'a dyn Clock,
-    /// Since when uses of policies are counted: the start of the server.
-    pub since: Timestamp,
+    /// Revocation lists.
+    pub revocation: &'a Revocation,
+    /// What the owner set.
+    pub settings: &'a Settings,
 }
 
 /// Surveys the hub of the proof.
@@ -50,16 +58,11 @@ pub async fn advise(
     if survey.compare_keys() {
         look_again(proof, sources, &mut survey).await?;
     }
-    let counted = now.since(sources.since);
     for policy in sources.gate.policies().list() {
-        let used = sources.observed.policy_used(&policy.name);
-        survey.policy(
-            PolicyState {
-                policy: &policy,
-                used,
-            },
-            counted,
-        );
+        survey.policy(PolicyState {
+            policy: &policy,
+            used: sources.observed.policy_used(&policy.name),
+        });
     }
     for authority in sources.authorities.list() {
         survey.authority(AuthorityState {
@@ -67,6 +70,18 @@ pub async fn advise(
             expires: authority.certificate().not_after(),
             is_verified: authority.is_verified(),
         });
+    }
+    for certificate in sources.server_certificates {
+        survey.server_certificate(certificate);
+    }
+    for list in sources.revocation.lists() {
+        survey.list(ListState {
+            name: list.definition.name.as_str(),
+            validity: list.list.map(|list| (list.this_update, list.next_update)),
+        });
+    }
+    for (policy, expires) in sources.observed.long_policy_tokens() {
+        survey.long_policy_token(&policy, expires);
     }
     for (identity, expires) in sources.observed.long_tokens() {
         survey.long_token(&identity, expires);
@@ -76,6 +91,9 @@ pub async fn advise(
     }
     Ok(survey.finish(Switches {
         rules: sources.gate.profile().rules,
+        min_tls: sources.settings.tls.min_tls_version,
+        old_tls_idle_since: sources.observed.old_tls_idle_since(),
+        is_network_open: sources.settings.network.is_open(),
     }))
 }
 

@@ -45,6 +45,7 @@ acts! {
     CertificateUpdate "certificate.update" "A CA certificate of the hub was replaced, verified, or asked to be proven.";
     CertificateDelete "certificate.delete" "A CA certificate was taken from the hub.";
     RevocationAdd "revocation.add" "A certificate or an authority was blocked, or a source of revocations was added.";
+    RevocationUpdate "revocation.update" "A newer revocation list was handed in.";
     RevocationRemove "revocation.remove" "A block or a source of revocations was removed.";
     RoleCreate "role.create" "A role was defined or assigned, or an issuer of tokens was trusted.";
     RoleUpdate "role.update" "A role, an assignment or a trusted issuer was changed.";

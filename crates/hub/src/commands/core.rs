@@ -9,6 +9,7 @@ use crate::bus::{Address, Bus, Mail};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
+use crate::lazy_table::LazyTable;
 use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Expect, Store, Version, Write};
 
@@ -31,7 +32,7 @@ pub(super) struct Core {
     pub(super) limits: Arc<Limits>,
     pub(super) locks: Locks<QueueId, u64>,
     pub(super) feedback: Option<Arc<Feedback>>,
-    turns: Box<[Mutex<()>]>,
+    turns: LazyTable<Mutex<()>>,
 }
 
 /// What shall become of a command.
@@ -80,7 +81,7 @@ impl Core {
             limits,
             locks: Locks::default(),
             feedback,
-            turns: (0..TURNS).map(|_| Mutex::default()).collect(),
+            turns: LazyTable::new(TURNS),
         }
     }
 
@@ -88,12 +89,7 @@ impl Core {
     /// is in the store.
     pub(super) async fn turn(&self, address: &Address) -> MutexGuard<'_, ()> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(address);
-        let index = usize::try_from(hash % TURNS as u64).unwrap_or_default();
-        #[allow(
-            clippy::indexing_slicing,
-            reason = "the remainder is less than the number of turns"
-        )]
-        self.turns[index].lock().await
+        self.turns.of(hash).lock().await
     }
 
     /// The head of a queue. That of another generation is none.

@@ -5,6 +5,9 @@
 //! signature or certificate are looked at. The other is for each address: over it, a claim that has failed from there already is refused
 //! much sooner, and single failures leave no records any more.
 //!
+//! A policy is never refused unread: its key is shared by many, any of whom could keep the others out, and looking at its token costs one HMAC
+//! of a key that lies in memory. Over the count its failures leave one record a minute.
+//!
 //! Nobody is refused for what happens elsewhere, nor for what others do at his address: an identity that logged in from an address within
 //! the last day is never refused unread there, and one that has not failed there is always looked at. A whole site behind one address
 //! therefore outlives a broken device and an attacker in its midst (docs/decisions/0014).
@@ -77,8 +80,8 @@ impl Failures {
     /// # Errors
     /// [`Reason::TooManyFailures`]; the refusal is [hushed](Refusal::is_hushed) but for one in a burst.
     pub fn check(&self, hub: &HubName, claim: &Claim, address: IpAddr) -> Result<(), Refusal> {
-        if *claim == Claim::Nobody {
-            // It would be a refusal of everybody at the address.
+        if !matches!(claim, Claim::Identity(_)) {
+            // It would be a refusal of everybody at the address, or of everybody there who shares the policy.
             return Ok(());
         }
         let now = self.clock.elapsed();
@@ -118,8 +121,15 @@ impl Failures {
         let now = self.clock.elapsed();
         let site = site_of(address);
         let each = interval(self.limits.get(Limit::FailedLoginsPerMinuteMax));
-        self.claims.with(self.key(&(&site, hub, claim)), now, |account| {
+        let is_of_policy = matches!(claim, Claim::Policy(_));
+        let is_claim_told = self.claims.with(self.key(&(&site, hub, claim)), now, |account| {
+            let was_over = account.is_over(now, 1);
             account.fail(now, each);
+            if !is_of_policy || !was_over {
+                return true;
+            }
+            self.limits.hit(Limit::FailedLoginsPerMinuteMax);
+            account.tell(now)
         });
         let each = interval(self.address_limit());
         let is_told = self.addresses.with(self.key(&site), now, |account| {
@@ -131,7 +141,11 @@ impl Failures {
             self.limits.hit(Limit::FailedAuthenticationsPerMinuteMax);
             account.tell(now)
         });
-        if is_told { refusal } else { refusal.hushed() }
+        if is_told && is_claim_told {
+            refusal
+        } else {
+            refusal.hushed()
+        }
     }
 
     /// A login was good: its identity is known at its address.
@@ -166,7 +180,11 @@ fn counts(refusal: &Refusal) -> bool {
     );
     let is_other = matches!(
         refusal.reason,
-        Reason::HostUnknown | Reason::KeyReplaced | Reason::IdentityReplaced | Reason::CredentialUnset
+        Reason::HostUnknown
+            | Reason::KeyReplaced
+            | Reason::IdentityReplaced
+            | Reason::CredentialUnset
+            | Reason::CertificateStatusUnknown
     );
     is_of_credential && !is_other && !refusal.is_passing()
 }

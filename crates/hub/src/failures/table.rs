@@ -1,7 +1,9 @@
 //! Accounts of failures in a table of fixed size.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::lazy_table::LazyTable;
 
 use super::{VOUCHED, WINDOW};
 
@@ -11,16 +13,16 @@ const WAYS: usize = 8;
 /// How often one burst is told.
 const TELL_PERIOD: Duration = Duration::from_secs(60);
 
-/// The failures of one key. Times are those of the clock's `elapsed`.
+/// The failures of one key. Times are those of the clock's `elapsed`; there is one for each identity that logged in, so they are short.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Account {
     key: u64,
     // When all of its failures will have drained.
-    drained: Duration,
-    // Until when a login vouches for it.
-    vouched: Duration,
-    // Until when nothing more of its burst is told.
-    told: Duration,
+    drained_micros: u64,
+    // Until when a login vouches for it, to the second.
+    vouched_secs: u32,
+    // Until when nothing more of its burst is told, to the second.
+    told_secs: u32,
     /// What was refused unread since the last time that the burst was told.
     pub(super) unheard: u32,
 }
@@ -29,100 +31,112 @@ impl Account {
     /// Whether the failures fill the window, or so small a part of it.
     pub(super) fn is_over(&self, now: Duration, part: u32) -> bool {
         // The last failure that fits fills the window but for rounding.
-        self.drained.saturating_sub(now) + Duration::from_millis(1) >= WINDOW / part.max(1)
+        self.drained().saturating_sub(now) + Duration::from_millis(1) >= WINDOW / part.max(1)
     }
 
     /// Counts a failure that takes up so much of the window.
     pub(super) fn fail(&mut self, now: Duration, each: Duration) {
-        let drained = self.drained.max(now) + each;
-        self.drained = drained.min(now + WINDOW);
+        let drained = self.drained().max(now) + each;
+        self.drained_micros = micros(drained.min(now + WINDOW));
     }
 
     pub(super) fn is_vouched(&self, now: Duration) -> bool {
-        now < self.vouched
+        secs(now) < self.vouched_secs
     }
 
     pub(super) fn vouch(&mut self, now: Duration) {
-        self.vouched = now + VOUCHED;
-        self.drained = now;
+        self.vouched_secs = secs(now + VOUCHED);
+        self.drained_micros = micros(now);
     }
 
     /// Whether this one of a burst is told.
     pub(super) fn tell(&mut self, now: Duration) -> bool {
-        if now < self.told {
+        if secs(now) < self.told_secs {
             self.unheard = self.unheard.saturating_add(1);
             return false;
         }
-        self.told = now + TELL_PERIOD;
+        self.told_secs = secs(now + TELL_PERIOD);
         true
     }
 
     /// How much would be lost with it: one that vouches stays longest.
     fn worth(&self, now: Duration) -> (bool, Duration) {
-        (self.is_vouched(now), self.drained.saturating_sub(now))
+        (self.is_vouched(now), self.drained().saturating_sub(now))
     }
+
+    fn drained(&self) -> Duration {
+        Duration::from_micros(self.drained_micros)
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A server that ran for 136 years would vouch for nobody any more.
+fn secs(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The accounts. A key has its place in one set of them; where that is full, the account of least worth makes room.
 #[derive(Debug)]
 pub(super) struct Table {
-    // Made when a key first falls into it: most servers see few failures, and the whole table is megabytes.
-    sets: Box<[OnceLock<Box<Set>>]>,
+    sets: LazyTable<Mutex<Set>>,
 }
 
-type Set = Mutex<[Account; WAYS]>;
+/// Grows with its accounts, up to `WAYS`: most keys are alone in their set, and all sets at their full size are megabytes.
+type Set = Box<[Account]>;
 
 impl Table {
     pub(super) fn new(accounts: usize) -> Self {
-        let sets = (accounts / WAYS).max(1);
         Self {
-            sets: (0..sets).map(|_| OnceLock::new()).collect(),
+            sets: LazyTable::new(accounts / WAYS),
         }
     }
 
     /// Works on the account of a key, which is new when it is not there.
     pub(super) fn with<T>(&self, key: u64, now: Duration, work: impl FnOnce(&mut Account) -> T) -> T {
-        let set = self.set(key).get_or_init(Box::default);
-        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = set.iter().position(|account| account.key == key).or_else(|| {
-            let least = set
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, account)| account.worth(now));
-            least.map(|(place, _)| place)
-        });
-        match place.and_then(|place| set.get_mut(place)) {
-            Some(account) if account.key == key => work(account),
-            Some(account) => {
-                *account = Account {
-                    key,
-                    ..Account::default()
-                };
-                work(account)
-            }
-            // A set is never empty.
+        let mut set = self.sets.of(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match set.iter().position(|account| account.key == key) {
+            Some(place) => place,
+            None => make_room(&mut set, key, now),
+        };
+        match set.get_mut(place) {
+            Some(account) => work(account),
+            // There is a place for every key.
             None => work(&mut Account::default()),
         }
     }
 
     /// Asks the account of a key, if there is one.
     pub(super) fn look(&self, key: u64, ask: impl FnOnce(&Account) -> bool) -> bool {
-        let Some(set) = self.set(key).get() else {
+        let Some(set) = self.sets.made_of(key) else {
             return false;
         };
         let set = set.lock().unwrap_or_else(PoisonError::into_inner);
         set.iter().find(|account| account.key == key).is_some_and(ask)
     }
+}
 
-    fn set(&self, key: u64) -> &OnceLock<Box<Set>> {
-        let count = u64::try_from(self.sets.len()).unwrap_or(u64::MAX);
-        let place = usize::try_from(key % count.max(1)).unwrap_or_default();
-        #[allow(
-            clippy::indexing_slicing,
-            reason = "the place is below the number of sets, of which there is at least one"
-        )]
-        &self.sets[place]
+/// Puts a new account of a key into a set; gives its place.
+fn make_room(set: &mut Set, key: u64, now: Duration) -> usize {
+    let account = Account {
+        key,
+        ..Account::default()
+    };
+    if set.len() < WAYS {
+        let mut grown = Vec::with_capacity(set.len() + 1);
+        grown.extend_from_slice(set);
+        grown.push(account);
+        *set = grown.into_boxed_slice();
+        return set.len() - 1;
     }
+    let places = set.iter_mut().enumerate();
+    let least = places.min_by_key(|(_, account)| account.worth(now));
+    least.map_or(WAYS, |(place, least)| {
+        *least = account;
+        place
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +172,19 @@ mod tests {
         }
         assert!(account.tell(now + TELL_PERIOD));
         assert_eq!(account.unheard, 5);
+    }
+
+    #[test]
+    fn a_set_grows_with_its_accounts_up_to_its_size() {
+        let (table, now) = (Table::new(WAYS), Duration::from_secs(1_000));
+        let room = || table.sets.of(0).lock().unwrap().len();
+        assert!(!table.look(1, |_| true));
+        assert_eq!(room(), 0);
+        for key in 1..=2 * WAYS {
+            table.with(key as u64, now, |account| account.fail(now, EACH));
+            assert_eq!(room(), key.min(WAYS));
+            assert!(table.look(key as u64, |account| !account.is_vouched(now)));
+        }
     }
 
     #[test]

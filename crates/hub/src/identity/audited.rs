@@ -59,6 +59,19 @@ fn differences<'a>(entry: Entry<'a>, before: IdentityRef<'_>, after: IdentityRef
 
 fn credentials<'a>(entry: Entry<'a>, before: &Authentication, after: &Authentication) -> Entry<'a> {
     use Authentication::{Sas, SelfSigned};
+    if let (
+        Sas { primary, secondary },
+        Sas {
+            primary: new_primary,
+            secondary: new_secondary,
+        },
+    ) = (before, after)
+        && primary.is_same(new_secondary)
+        && secondary.is_same(new_primary)
+        && !primary.is_same(secondary)
+    {
+        return entry.saying("keys in each other's place");
+    }
     let changed = match (before, after) {
         (
             Sas { primary, secondary },

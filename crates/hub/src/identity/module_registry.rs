@@ -237,7 +237,11 @@ impl Registry {
     }
 
     /// The device whose modules are asked for. An edge device that asks must still be what it proved to be.
-    async fn parent<O: Operation>(&self, caller: &ModuleCaller<O>, id: &DeviceId) -> Result<Document, Error> {
+    pub(super) async fn parent<O: Operation>(
+        &self,
+        caller: &ModuleCaller<O>,
+        id: &DeviceId,
+    ) -> Result<Document, Error> {
         let document = self.store.get(&key(caller.hub(), id)).await?;
         let document = document.ok_or_else(|| not_found(id))?;
         let device = stored::decode(id, &document.body)?;
@@ -268,7 +272,7 @@ fn written_again(device: Document) -> Write {
 }
 
 /// Holds the device still while a module changes.
-fn held(device: Document) -> Write {
+pub(super) fn held(device: Document) -> Write {
     Write::Check {
         key: device.key,
         expect: Expect::Version(device.version),
@@ -276,7 +280,7 @@ fn held(device: Document) -> Write {
 }
 
 /// Ids that begin with `$` are given out by the hub alone, and what stands under them is the edge device's to write.
-fn check_system<O: Operation>(
+pub(super) fn check_system<O: Operation>(
     caller: &ModuleCaller<O>,
     id: &ModuleId,
     exists: bool,
@@ -301,7 +305,7 @@ fn identity(device: &DeviceId, id: &ModuleId) -> IdentityId {
     IdentityId::module(device.clone(), id.clone())
 }
 
-fn module_not_found(device: &DeviceId, id: &ModuleId) -> Error {
+pub(super) fn module_not_found(device: &DeviceId, id: &ModuleId) -> Error {
     Error::peer(Code::ModuleNotFound, identity(device, id).to_string())
 }
 

@@ -307,7 +307,7 @@ impl Registry {
     }
 
     /// Everything that goes with a device's being written.
-    async fn written(
+    pub(super) async fn written(
         &self,
         hub: &HubName,
         found: Option<(Device, Version)>,

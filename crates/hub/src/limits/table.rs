@@ -59,7 +59,7 @@ limits! {
     FailedAuthenticationsPerMinuteMax "failed_authentications_per_minute_max" Count 300, None,
         "Failed logins from one address in a minute before single ones leave no records and claims that failed there are refused sooner.";
     FailedLoginsPerMinuteMax "failed_logins_per_minute_max" Count 30, None,
-        "Failed logins of one claimed identity or policy from one address in a minute before its further ones are refused unread.";
+        "Failed logins in the name of one identity or policy from one address in a minute before further ones of the identity are refused unread, and single ones of the policy leave no records.";
     FailedLoginsTrackedMax "failed_logins_tracked_max" Count 65_536, None,
         "Claims whose failed logins are remembered; read at the start.";
     ConnectionOutboundBytesMax "connection_outbound_bytes_max" Bytes 1_048_576, None,
@@ -250,6 +250,14 @@ limits! {
         "Bytes of one revocation list.";
     RevocationListEntriesMax "revocation_list_entries_max" Count 2_000_000, None,
         "Entries of one revocation list: they take 13 to 25 bytes of memory each.";
+    OcspRespondersMax "ocsp_responders_max" Count 64, None,
+        "OCSP responders of a hub.";
+    OcspAnswersMax "ocsp_answers_max" Count 100_000, None,
+        "Answers of one OCSP responder that are kept beyond those that open connections stand on; each takes about 400 bytes.";
+    OcspAnswerBytesMax "ocsp_answer_bytes_max" Bytes 32_768, None,
+        "Bytes of one answer of an OCSP responder.";
+    OcspPatienceSecs "ocsp_patience_secs" Seconds 4, None,
+        "Seconds for which a login waits for an OCSP responder.";
 
     // Audit trail.
     AuditEntriesMax "audit_entries_max" Count 1_000_000, None,

@@ -26,6 +26,9 @@ use stored::StoredTimes;
 /// Writes in one batch at most.
 const FLUSH_BATCH_MAX: usize = 4_096;
 
+/// Room for times that is kept between two writes; what a storm of connects needed beyond it is given back.
+const UNWRITTEN_ROOM: usize = 256;
+
 /// What is known of an identity's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence {
@@ -219,7 +222,7 @@ impl Presences {
                     state.unwritten.remove(address);
                 }
             }
-            if state.unwritten.capacity() > 4 * FLUSH_BATCH_MAX && state.unwritten.is_empty() {
+            if state.unwritten.capacity() > UNWRITTEN_ROOM && state.unwritten.is_empty() {
                 state.unwritten.shrink_to_fit();
             }
         }

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Caller;
+use crate::audit::{Act, Entry, Subject};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::store::{ApplyError, Collection, Expect, Key, Store, StoreError, Version, Write};
 use crate::tenancy::HubName;
@@ -49,7 +52,45 @@ pub(crate) fn of_new_hub(hub: &HubName, vault: &Vault) -> Result<Write, StoreErr
     ledger.write(hub, Expect::Absent)
 }
 
-/// Puts the vault's current key into the ledger of an existing hub. Durable when it returns; only then seal under the key.
+/// Who puts another master key in force, and when: for the audit trail.
+#[derive(Debug, Clone)]
+pub struct Rotator<'a> {
+    caller: &'a Caller,
+    /// The hub whose right the caller has, if that is the one in which it is told.
+    hub: Option<&'a HubName>,
+    now: Timestamp,
+}
+
+impl<'a> Rotator<'a> {
+    /// Somebody who may do so anywhere.
+    pub const fn new(caller: &'a Caller, now: Timestamp) -> Self {
+        Self {
+            caller,
+            hub: None,
+            now,
+        }
+    }
+
+    /// The same, who is known in that hub: the trails of others say so.
+    pub const fn of_hub(mut self, hub: &'a HubName) -> Self {
+        self.hub = Some(hub);
+        self
+    }
+
+    /// The entry in the trail of a hub.
+    fn entry(&self, hub: &HubName, current: MasterKeyId) -> Result<Write, Error> {
+        let entry = Entry::new(self.caller, Act::MasterKeyRotate, Subject::hub(hub));
+        let entry = entry.saying(format!("master key {current}"));
+        let entry = match self.hub.filter(|own| *own != hub) {
+            Some(own) => entry.saying(format!("asked for in hub {own}, which has the same master key")),
+            None => entry,
+        };
+        entry.write(hub, self.now)
+    }
+}
+
+/// Puts the vault's current key into the ledger of an existing hub, and an entry into its audit trail. Durable when it returns;
+/// only then seal under the key.
 ///
 /// # Errors
 /// When something is sealed under a key that is not at hand: an error for the operator that names it.
@@ -58,6 +99,7 @@ pub async fn admit(
     vault: &Vault,
     hub: &HubName,
     current: MasterKeyId,
+    by: &Rotator<'_>,
 ) -> Result<(), Error> {
     loop {
         let (ledger, version) = find(store, hub).await?.unzip();
@@ -80,7 +122,11 @@ pub async fn admit(
                 "the ledger of hub {hub} has more than {KEYS_MAX} master keys"
             )));
         }
-        if (Ledger { keys, ..ledger }).apply(store, hub, expect).await? {
+        let told = by.entry(hub, current)?;
+        if (Ledger { keys, ..ledger })
+            .apply(store, hub, expect, Some(told))
+            .await?
+        {
             return Ok(());
         }
     }
@@ -99,7 +145,7 @@ pub(super) async fn settle(
                 keys: vec![current],
                 has_plain: false,
             };
-            settled.apply(store, hub, Expect::Version(version)).await
+            settled.apply(store, hub, Expect::Version(version), None).await
         }
         _ => Ok(false),
     }
@@ -111,8 +157,15 @@ impl Ledger {
         !self.has_plain && self.keys == [current]
     }
 
-    async fn apply(&self, store: &dyn Store, hub: &HubName, expect: Expect) -> Result<bool, Error> {
-        match store.apply(vec![self.write(hub, expect)?]).await {
+    async fn apply(
+        &self,
+        store: &dyn Store,
+        hub: &HubName,
+        expect: Expect,
+        told: Option<Write>,
+    ) -> Result<bool, Error> {
+        let batch = [self.write(hub, expect)?].into_iter().chain(told).collect();
+        match store.apply(batch).await {
             Ok(_) => Ok(true),
             Err(ApplyError::Conflict { .. }) => Ok(false),
             Err(ApplyError::Store(error)) => Err(error.into()),

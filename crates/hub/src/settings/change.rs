@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use crate::error::Error;
 use crate::network::NetworkRules;
 
-use super::{Settings, TlsVersion};
+use super::{CipherSuites, Settings, TlsVersion};
 
 /// What happens to one setting.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +33,8 @@ pub struct Change {
     pub disable_module_sas: Field<bool>,
     /// See [`super::TlsSettings::min_tls_version`].
     pub min_tls_version: Field<TlsVersion>,
+    /// See [`super::TlsSettings::cipher_suites`].
+    pub cipher_suites: Field<CipherSuites>,
     /// See [`Settings::network`]; all of the rules are replaced.
     pub network: Field<NetworkRules>,
 }
@@ -66,6 +68,7 @@ impl Change {
             disable_device_sas,
             disable_module_sas,
             min_tls_version,
+            cipher_suites,
             network,
         } = self;
         disable_local_auth.put(&mut settings.disable_local_auth, default.disable_local_auth);
@@ -74,6 +77,9 @@ impl Change {
         min_tls_version
             .map(Some)
             .put(&mut settings.tls.min_tls_version, default.tls.min_tls_version);
+        cipher_suites
+            .map(Some)
+            .put(&mut settings.tls.cipher_suites, default.tls.cipher_suites);
         network.put(&mut settings.network, default.network);
         settings
     }
@@ -138,6 +144,8 @@ mod tests {
             r#"{"disableDeviceSas":true}"#,
             r#"{"disableLocalAuth":"yes"}"#,
             r#"{"minTlsVersion":"1.1"}"#,
+            r#"{"cipherSuites":"aes"}"#,
+            r#"{"cipherSuites":["RC4"]}"#,
             r#"{"network":{"rules":[{"name":"a","action":"deny","source":"10.0.0.0/99"}]}}"#,
             r#"{"network":{"rules":[{"name":"a","action":"reject","source":"any"}]}}"#,
             r#"{"network":{"rules":[{"name":"a","action":"deny","source":"any","endpoints":[]}]}}"#,

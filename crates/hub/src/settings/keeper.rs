@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::access::{Authorized, Gate, operation};
 use crate::audit::{Act, Entry, Subject};
 use crate::bus::{Bus, Mail};
+use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::{Code, Error};
 use crate::identity::{Etag, IfMatch};
@@ -89,7 +90,7 @@ impl HubSettings {
     ///
     /// # Errors
     /// That of `change`; `PreconditionFailed` when the settings have another etag than `if_match` names; `ArgumentInvalid` when there
-    /// would be more network rules than may be.
+    /// would be more network rules than may be, or a version of TLS without a cipher suite.
     pub async fn update(
         &self,
         proof: &Authorized<operation::Management>,
@@ -97,29 +98,68 @@ impl HubSettings {
         change: impl FnOnce(Settings) -> Result<Settings, Error>,
         if_match: &IfMatch,
     ) -> Result<Arc<Current>, Error> {
+        let _writer = self.writer.lock().await;
+        let (current, is_new) = self.write(proof, gate.now(), change, if_match, None).await?;
+        if is_new {
+            self.put_in_force(gate);
+            self.bus.broadcast(&self.hub, Mail::Recheck);
+        }
+        Ok(current)
+    }
+
+    /// The same for a hub that is not open: durable, and in force with its next start. `remark` stands in the audit trail besides.
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update).
+    pub async fn update_in_store(
+        &self,
+        proof: &Authorized<operation::Management>,
+        now: Timestamp,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
+        if_match: &IfMatch,
+        remark: &str,
+    ) -> Result<Arc<Current>, Error> {
+        let _writer = self.writer.lock().await;
+        let (current, _) = self.write(proof, now, change, if_match, Some(remark)).await?;
+        Ok(current)
+    }
+
+    /// Writes a change, and says whether it is one. The writer's lock is held.
+    async fn write(
+        &self,
+        proof: &Authorized<operation::Management>,
+        now: Timestamp,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
+        if_match: &IfMatch,
+        remark: Option<&str>,
+    ) -> Result<(Arc<Current>, bool), Error> {
         if *proof.hub() != self.hub {
             return Err(Error::bug(
                 "a proof for one hub was used for the settings of another",
             ));
         }
-        let _writer = self.writer.lock().await;
         let held = self.held();
         check_etag(if_match, held.current.etag)?;
         let settings = change(held.current.settings.clone())?;
         if let Err(invalid) = settings.network.check(&self.limits) {
             return Err(Error::argument(invalid.to_string()));
         }
+        if let Err(invalid) = settings.tls.check() {
+            return Err(Error::argument(invalid.to_string()));
+        }
         if settings == held.current.settings && held.version.is_some() {
-            return Ok(held.current);
+            return Ok((held.current, false));
         }
         let current = Arc::new(Current {
             etag: held.current.etag.next(),
             settings,
         });
-        let now = gate.now();
         let mut entry = Entry::new(proof.caller(), Act::SettingUpdate, Subject::hub(&self.hub));
         for name in changed(&held.current.settings, &current.settings) {
             entry = entry.saying(name);
+        }
+        if let Some(remark) = remark {
+            entry = entry.saying(remark);
         }
         let entry = entry.write(&self.hub, now)?;
         let write = Write::Put {
@@ -141,9 +181,7 @@ impl HubSettings {
             current: Arc::clone(&current),
             version: Some(version),
         };
-        self.put_in_force(gate);
-        self.bus.broadcast(&self.hub, Mail::Recheck);
-        Ok(current)
+        Ok((current, true))
     }
 
     /// Puts the settings in force at the gate.
@@ -188,7 +226,8 @@ fn changed(before: &Settings, after: &Settings) -> Vec<String> {
             before.disable_module_sas,
             after.disable_module_sas,
         ),
-        (before.tls != after.tls).then(|| "TLS".to_owned()),
+        (before.tls.min_tls_version != after.tls.min_tls_version).then(|| "minTlsVersion".to_owned()),
+        (before.tls.cipher_suites != after.tls.cipher_suites).then(|| "cipherSuites".to_owned()),
         (before.network != after.network).then(|| "network rules".to_owned()),
     ]
     .into_iter()

@@ -15,7 +15,10 @@ use crate::network::NetworkRules;
 
 pub use change::{Change, Field, InvalidChange};
 pub use keeper::{Current, HubSettings};
-pub use tls::{TlsSettings, TlsVersion};
+pub use tls::{
+    CipherSuite, CipherSuites, InvalidTlsSettings, TlsAgreement, TlsSettings, TlsVersion, UnknownCipherSuite,
+    UnknownTlsVersion,
+};
 
 /// The settings of a hub. The default is what a new hub has: everything open, TLS as the server is configured.
 ///
@@ -31,7 +34,7 @@ pub struct Settings {
     /// Tokens for modules are refused.
     #[serde(rename = "disableModuleSAS")]
     pub disable_module_sas: bool,
-    /// What TLS must be at least.
+    /// What TLS must be.
     #[serde(flatten)]
     pub tls: TlsSettings,
     /// From where the hub may be reached.

@@ -8,7 +8,7 @@ use crate::network::NetworkRules;
 use crate::store::StoreError;
 
 use super::keeper::Current;
-use super::{Settings, TlsSettings, TlsVersion};
+use super::{CipherSuites, Settings, TlsSettings, TlsVersion};
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -23,6 +23,8 @@ struct Record {
     disable_module_sas: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     min_tls_version: Option<TlsVersion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cipher_suites: Option<CipherSuites>,
     network: NetworkRules,
 }
 
@@ -35,6 +37,7 @@ pub(super) fn encode(current: &Current) -> Result<Vec<u8>, StoreError> {
         disable_device_sas: settings.disable_device_sas,
         disable_module_sas: settings.disable_module_sas,
         min_tls_version: settings.tls.min_tls_version,
+        cipher_suites: settings.tls.cipher_suites,
         network: settings.network.clone(),
     };
     serde_json::to_vec(&record).map_err(|error| StoreError::Unreadable(error.to_string()))
@@ -56,6 +59,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Current, StoreError> {
             disable_module_sas: record.disable_module_sas,
             tls: TlsSettings {
                 min_tls_version: record.min_tls_version,
+                cipher_suites: record.cipher_suites,
             },
             network: record.network,
         },
@@ -91,6 +95,21 @@ mod tests {
                 .intersects(Endpoints::ALL)
         );
         assert_eq!(encode(&current).unwrap(), FIXTURE.as_bytes());
+    }
+
+    #[test]
+    fn chosen_suites_are_kept() {
+        let text = FIXTURE.replacen(
+            r#""minTlsVersion":"1.3","#,
+            r#""minTlsVersion":"1.3","cipherSuites":["TLS_AES_256_GCM_SHA384"],"#,
+            1,
+        );
+        let current = decode(text.as_bytes()).unwrap();
+        let suites = current.settings.tls.cipher_suites.unwrap();
+        assert_eq!(suites.to_string(), "TLS_AES_256_GCM_SHA384");
+        assert_eq!(encode(&current).unwrap(), text.as_bytes());
+        let damaged = text.replacen("AES_256", "DES_56", 1);
+        assert!(decode(damaged.as_bytes()).is_err());
     }
 
     #[test]

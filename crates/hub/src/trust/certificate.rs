@@ -11,6 +11,7 @@ use x509_parser::x509::{X509Name, X509Version};
 
 use crate::clock::Timestamp;
 
+use super::der::header;
 use super::names::{AlternativeName, NameConstraints};
 use super::signature::{Key, Scheme, Unsupported};
 
@@ -293,21 +294,6 @@ fn check_frame(der: &[u8], signed: &Range<usize>, signature: &[u8]) -> Result<()
         return Ok(());
     }
     Err(malformed())
-}
-
-/// Tag and length in DER.
-fn header(tag: u8, length: usize) -> Vec<u8> {
-    let bytes = length.to_be_bytes();
-    let significant = bytes.iter().copied().skip_while(|byte| *byte == 0);
-    let mut digits: Vec<u8> = significant.collect();
-    let mut header = vec![tag];
-    if length >= 0x80 {
-        header.push(0x80 | u8::try_from(digits.len()).unwrap_or(u8::MAX));
-    } else if digits.is_empty() {
-        digits.push(0);
-    }
-    header.append(&mut digits);
-    header
 }
 
 /// Where a slice lies in the slice that it is a part of.

@@ -9,6 +9,7 @@
 mod authorities;
 mod certificate;
 pub(crate) mod chain;
+mod der;
 #[cfg(feature = "fuzzing")]
 mod fuzz;
 mod names;
@@ -26,7 +27,7 @@ pub(crate) use certificate::hex;
 pub use certificate::{Certificate, Malformed};
 #[cfg(feature = "fuzzing")]
 pub(crate) use fuzz::fuzz_chain;
-pub use signature::Unsupported;
+pub use signature::{SignatureError, Unsupported};
 pub use upload::certificate_from_upload;
 
 /// What a hub trusts.

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{self, VerificationAlgorithm};
+use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+use super::der::{Reader, tag};
 
 /// Fewest bits of an RSA key.
 const RSA_BITS_MIN: usize = 2_048;
@@ -14,6 +17,50 @@ const RSA_BITS_MIN: usize = 2_048;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unsupported(String);
+
+/// Why a signature over a list or an answer does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// The key or the algorithm cannot be read.
+    #[error("{0} cannot be read")]
+    Malformed(&'static str),
+    /// It would prove nothing, or cannot be checked.
+    #[error(
+        "it is {0}; taken are RSA of 2048 bits or more, ECDSA on P-256, P-384 or P-521, and Ed25519, with SHA-2"
+    )]
+    Refused(#[from] Unsupported),
+    /// It is another key's.
+    #[error("the signature is not by the key of the issuer")]
+    Mismatch,
+}
+
+/// Something signed: the bytes that are signed, by which algorithm (`AlgorithmIdentifier`, DER), and the signature.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signed<'a> {
+    pub(super) message: &'a [u8],
+    pub(super) algorithm: &'a [u8],
+    pub(super) signature: &'a [u8],
+}
+
+impl Signed<'_> {
+    /// Whether the owner of a key (a `SubjectPublicKeyInfo`, DER) signed it.
+    pub(super) fn verify(&self, key: &[u8]) -> Result<(), SignatureError> {
+        let malformed = SignatureError::Malformed;
+        // The parser looks at no tag of the identifier.
+        Reader::new(self.algorithm)
+            .sequence()
+            .and_then(|mut algorithm| algorithm.expect(tag::OBJECT_IDENTIFIER))
+            .map_err(|_| malformed("the algorithm of the signature"))?;
+        let (_, info) =
+            SubjectPublicKeyInfo::from_der(key).map_err(|_| malformed("the key of the issuer"))?;
+        let (_, algorithm) = AlgorithmIdentifier::from_der(self.algorithm)
+            .map_err(|_| malformed("the algorithm of the signature"))?;
+        let verifier = Scheme::of(&algorithm).verifier(&Key::of(&info))?;
+        UnparsedPublicKey::new(verifier, &info.subject_public_key.data)
+            .verify(self.message, self.signature)
+            .map_err(|_| SignatureError::Mismatch)
+    }
+}
 
 /// A public key: kind and size.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::error::{Code, Error};
 use crate::events::{Events, NoticeKind};
 use crate::identity::{GenerationId, IdentityId, find};
+use crate::lazy_table::LazyTable;
 use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Store, Version, Write};
 use crate::tenancy::HubName;
@@ -46,7 +47,7 @@ pub(super) struct Writer {
     pub(super) events: Arc<Events>,
     pub(super) watchers: Arc<Watchers>,
     bus: Arc<dyn Bus>,
-    locks: Box<[Mutex<()>]>,
+    locks: LazyTable<Mutex<()>>,
     hasher: RandomState,
 }
 
@@ -79,7 +80,7 @@ impl Writer {
             events,
             watchers,
             bus,
-            locks: (0..LOCK_COUNT).map(|_| Mutex::new(())).collect(),
+            locks: LazyTable::new(LOCK_COUNT),
             hasher: RandomState::new(),
         }
     }
@@ -219,22 +220,20 @@ impl Writer {
     /// Waits for the writers of these identities and keeps others from beginning. Locks are taken in the order of their places,
     /// each once, so that two who hold several do not wait for each other.
     pub(super) async fn hold(&self, addresses: impl Iterator<Item = Address>) -> Vec<MutexGuard<'_, ()>> {
-        let places: BTreeSet<usize> = addresses.map(|address| self.place(&address)).collect();
+        let places: BTreeSet<u64> = addresses.map(|address| self.place(&address)).collect();
         let mut held = Vec::with_capacity(places.len());
-        for lock in places.into_iter().filter_map(|place| self.locks.get(place)) {
+        for lock in places.into_iter().map(|place| self.locks.of(place)) {
             held.push(lock.lock().await);
         }
         held
     }
 
     fn lock(&self, address: &Address) -> &Mutex<()> {
-        #[allow(clippy::indexing_slicing, reason = "a remainder by the number of locks")]
-        &self.locks[self.place(address)]
+        self.locks.of(self.place(address))
     }
 
-    fn place(&self, address: &Address) -> usize {
-        let hash = self.hasher.hash_one(address);
-        usize::try_from(hash % LOCK_COUNT as u64).unwrap_or(0)
+    fn place(&self, address: &Address) -> u64 {
+        self.hasher.hash_one(address) % LOCK_COUNT as u64
     }
 }
 

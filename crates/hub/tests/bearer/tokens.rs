@@ -329,3 +329,30 @@ async fn world_with_owner(signer: &Signer) -> (World, String) {
     let id = assign(&world, AssigneeKind::Subject, "subject", "IoT Hub Owner").await;
     (world, id)
 }
+
+/// More tokens than are remembered, some of them over when room is made.
+#[tokio::test]
+async fn tokens_beyond_the_cache_are_still_judged() {
+    let signer = Signer::p256();
+    let (world, _) = reader_world(&signer).await;
+    world.limits.set(Limit::VerifiedTokensMax, 16);
+    let token = |number: usize, secs: i64| {
+        signer.token(
+            "k1",
+            "ES256",
+            &json!({"jti": number.to_string(), "exp": NOW_SECS + secs}),
+        )
+    };
+    let short: Vec<String> = (0..16).map(|number| token(number, 60)).collect();
+    let long: Vec<String> = (16..64).map(|number| token(number, 3_600)).collect();
+    for token in &short {
+        assert_eq!(refusal(&world, token).await, None);
+    }
+    world.clock.advance(Duration::from_secs(600));
+    for token in long.iter().chain(&long) {
+        assert_eq!(refusal(&world, token).await, None);
+    }
+    for token in &short {
+        assert_eq!(refusal(&world, token).await, Some(Reason::TokenExpired));
+    }
+}

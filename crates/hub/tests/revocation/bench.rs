@@ -10,7 +10,9 @@ use hub::access::{Authorized, operation::Management};
 use hub::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use hub::fetch::{Fetch, FetchError, Wanted};
 use hub::tenancy::HubName;
-use hub::trust::revocation::{FileError, ListFiles, ListName, Ports, Revocation, Revoked, Stamp, Watched};
+use hub::trust::revocation::{
+    Doubt, FileError, ListFiles, ListName, Ports, Revocation, Revoked, Stamp, Watch, Watched,
+};
 
 use crate::doubles::{CountingEntropy, World};
 
@@ -26,14 +28,14 @@ pub(crate) struct Bench {
 impl Bench {
     /// At the true time: OpenSSL's certificates begin to be valid now.
     pub(crate) async fn new() -> Self {
-        Self::with(Arc::new(Server::default())).await
+        Self::with(Arc::<Server>::default()).await
     }
 
-    pub(crate) async fn with(server: Arc<Server>) -> Self {
+    pub(crate) async fn with(server: Arc<impl Fetch>) -> Self {
         Self::at(SystemClock::new().now(), server).await
     }
 
-    pub(crate) async fn at(now: Timestamp, server: Arc<Server>) -> Self {
+    pub(crate) async fn at(now: Timestamp, server: Arc<impl Fetch>) -> Self {
         let world = World::new().await;
         let clock = Arc::new(ManualClock::at(now));
         let ports = Ports {
@@ -67,7 +69,12 @@ impl Bench {
     }
 
     pub(crate) fn check(&self, path: &[&[u8]]) -> Result<(), Revoked> {
-        self.revocation.check(path, self.now())
+        self.revocation.check(path, self.now()).map(|_| ())
+    }
+
+    /// A login that stands on a path; what it holds, and what is doubtful.
+    pub(crate) async fn decide(&self, path: &[&[u8]]) -> Result<(Vec<Arc<Watch>>, Option<Doubt>), Revoked> {
+        self.revocation.decide(path).await
     }
 
     /// Whether every connection was told to look again since this was asked last.

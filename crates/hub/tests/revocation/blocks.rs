@@ -3,7 +3,7 @@
 use hub::error::Code;
 use hub::limits::Limit;
 use hub::store::StoreError;
-use hub::trust::revocation::{Cause, InvalidTarget, Reason, Target};
+use hub::trust::revocation::{Cause, InvalidTarget, Named, Reason, Target};
 
 use crate::bench::Bench;
 use crate::openssl::{Authority, P256};
@@ -19,7 +19,7 @@ async fn certificates_are_blocked_by_thumbprint_and_by_issuer_and_serial() {
     assert_eq!(bench.check(&[&a, &ca]), Ok(()));
 
     let (target, name) = Target::certificate(&a).unwrap();
-    assert_eq!(name, "CN=a");
+    assert_eq!(name.shown, "CN=a");
     let block = bench
         .revocation
         .block(&bench.manage, target.clone(), &name, WHY)
@@ -61,7 +61,7 @@ async fn certificates_are_blocked_by_thumbprint_and_by_issuer_and_serial() {
             .block(&bench.manage, target, &name, WHY)
             .await
             .unwrap();
-        assert_eq!(bench.check(&[&b, &ca]).is_err(), is_blocked, "{name}");
+        assert_eq!(bench.check(&[&b, &ca]).is_err(), is_blocked, "{name:?}");
     }
     assert_eq!(bench.check(&[&a, &ca]), Ok(()));
 }
@@ -109,7 +109,10 @@ async fn blocks_are_stored_before_they_hold_and_are_limited() {
     let bench = Bench::new().await;
     let target = |number: u8| Target::Certificate([number; 32]);
     bench.world.store.fail(Some(StoreError::Full("/data".into())));
-    let full = bench.revocation.block(&bench.manage, target(1), "", WHY).await;
+    let full = bench
+        .revocation
+        .block(&bench.manage, target(1), &Named::default(), WHY)
+        .await;
     assert_eq!(full.unwrap_err().code(), Code::ServiceUnavailable);
     assert!(!bench.told_to_recheck());
     assert_eq!(bench.revocation.block_count(), 0);
@@ -119,16 +122,19 @@ async fn blocks_are_stored_before_they_hold_and_are_limited() {
     for number in [1, 2, 2] {
         bench
             .revocation
-            .block(&bench.manage, target(number), "", WHY)
+            .block(&bench.manage, target(number), &Named::default(), WHY)
             .await
             .unwrap();
     }
-    let over = bench.revocation.block(&bench.manage, target(3), "", WHY).await;
+    let over = bench
+        .revocation
+        .block(&bench.manage, target(3), &Named::default(), WHY)
+        .await;
     assert_eq!(over.unwrap_err().code(), Code::GenericConflict);
     let long = "x".repeat(257);
     let refused = bench
         .revocation
-        .block(&bench.manage, target(1), "", (WHY.0, &long))
+        .block(&bench.manage, target(1), &Named::default(), (WHY.0, &long))
         .await;
     assert_eq!(refused.unwrap_err().code(), Code::ArgumentInvalid);
 }
@@ -145,4 +151,29 @@ async fn what_cannot_be_read_is_not_taken() {
     assert_eq!(Target::certificate(b"x"), Err(InvalidTarget::Certificate));
     assert_eq!(Target::thumbprint("ab"), Err(InvalidTarget::Thumbprint));
     assert_eq!(Target::serial(&leaf, ""), Err(InvalidTarget::Serial));
+}
+
+#[tokio::test]
+async fn a_ca_above_an_anchor_is_blocked_by_its_name() {
+    let (root, twin) = (Authority::new("Root", P256), Authority::new("Other", P256));
+    let middle = root.intermediate("Middle");
+    let leaf = middle.issue("leaf", "leaf");
+    let anchor = middle.certificate();
+    let mut bench = Bench::new().await;
+    let (other, other_name) = Target::authority(&twin.certificate()).unwrap();
+    let (above, name) = Target::authority(&root.certificate()).unwrap();
+    for (target, name) in [(&other, &other_name), (&above, &name)] {
+        assert_eq!(bench.check(&[&leaf, &anchor]), Ok(()));
+        let block = bench.revocation.block(&bench.manage, target.clone(), name, WHY);
+        block.await.unwrap();
+    }
+    bench.restart().await;
+    let revoked = bench.check(&[&leaf, &anchor]).unwrap_err();
+    assert!(
+        matches!(&revoked.cause, Cause::AuthorityBlocked(name, _) if &**name == "CN=Root"),
+        "{revoked}"
+    );
+    assert_eq!(revoked.subject, "CN=Middle");
+    bench.revocation.unblock(&bench.manage, &above).await.unwrap();
+    assert_eq!(bench.check(&[&leaf, &anchor]), Ok(()));
 }

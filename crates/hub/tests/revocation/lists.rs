@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use hub::audit::{Filter, Trail};
 use hub::clock::{Clock, SystemClock, Timestamp};
 use hub::error::{Code, Error};
 use hub::limits::Limit;
@@ -246,7 +247,7 @@ async fn lists_that_say_only_a_part_are_refused_clearly() {
     assert_eq!(bench.check(&[&a, &ca]), Ok(()));
     assert!(bench.check(&[&a, &middle, &ca]).is_err());
     let hour_ago = Timestamp::from_secs(SystemClock::new().now().as_secs() - 3_600);
-    let early = Bench::at(hour_ago, Arc::default()).await;
+    let early = Bench::at(hour_ago, Arc::<Server>::default()).await;
     early
         .revocation
         .define_list(&early.manage, definition(&root, Source::Uploaded, false))
@@ -437,4 +438,42 @@ async fn a_hub_may_demand_to_know_every_status() {
         .await
         .unwrap();
     assert!(!bench.revocation.requires_status());
+}
+
+/// A list that is handed in is told of before it is in force, and once; one that is not taken is not.
+#[tokio::test]
+async fn a_list_that_is_handed_in_is_in_the_trail() {
+    let ca = Authority::new("root", P256);
+    let bench = defined(&ca, false).await;
+    let list = ca.list(&[]);
+    upload(&bench, list.clone()).await.unwrap();
+    upload(&bench, list.clone()).await.unwrap();
+    assert!(upload(&bench, b"nonsense".to_vec()).await.is_err());
+    let trail = Trail::new(
+        bench.ports.store.clone(),
+        bench.ports.clock.clone(),
+        bench.world.limits.clone(),
+    );
+    let filter = Filter {
+        operation: Some("revocation.update".to_owned()),
+        ..Filter::default()
+    };
+    let told = async || {
+        trail
+            .page(&bench.manage, &filter, None, 10)
+            .await
+            .unwrap()
+            .lines
+            .len()
+    };
+    assert_eq!(told().await, 1);
+    // Where nothing can be told, nothing is taken.
+    let failing = bench.world.store.clone();
+    failing.fail(Some(hub::store::StoreError::Full("no room".into())));
+    let loads = bench.revocation.lists()[0].list.clone().unwrap();
+    assert!(upload(&bench, ca.list(&[])).await.is_err());
+    failing.fail(None);
+    let kept = bench.revocation.lists()[0].list.clone().unwrap();
+    assert!(Arc::ptr_eq(&loads, &kept));
+    assert_eq!(told().await, 1);
 }

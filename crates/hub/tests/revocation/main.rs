@@ -13,4 +13,5 @@ mod blocks;
 mod doubles;
 mod lists;
 mod million;
+mod ocsp;
 mod openssl;

@@ -1,4 +1,4 @@
-//! A list of a million serial numbers, as the largest CAs have them.
+//! A list of a million serial numbers, as the largest CAs have them. How long it takes is measured by `benches`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -69,10 +69,6 @@ fn signed_list(root: &Authority, subject: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "how long it took is printed, not asserted"
-)]
 async fn a_million_serials_are_loaded_compactly_and_found() {
     let root = Authority::new("Root", P256);
     let leaf = root.issue("leaf", "leaf");
@@ -91,13 +87,11 @@ async fn a_million_serials_are_loaded_compactly_and_found() {
         .await
         .unwrap();
     let list = Bytes::from(signed_list(&root, &subject));
-    let began = std::time::Instant::now();
     let status = bench
         .revocation
         .upload_list(&bench.manage, &name, list)
         .await
         .unwrap();
-    let took = began.elapsed();
     let list = status.list.unwrap();
     assert_eq!(list.entry_count(), 1_000_000);
     assert!(list.memory_bytes() < MEMORY_MAX, "{} bytes", list.memory_bytes());
@@ -117,13 +111,5 @@ async fn a_million_serials_are_loaded_compactly_and_found() {
             assert!(matches!(revoked.cause, Cause::Listed { .. }));
         }
     }
-    let began = std::time::Instant::now();
-    for _ in 0..1_000 {
-        assert!(bench.check(&[&leaf, &ca]).is_ok());
-    }
-    println!(
-        "loaded in {took:?}, {} bytes, a check in {:?}",
-        list.memory_bytes(),
-        began.elapsed() / 1_000
-    );
+    assert!(bench.check(&[&leaf, &ca]).is_ok());
 }

@@ -1,7 +1,10 @@
 //! A CA that the command `openssl` keeps: a second implementation makes every certificate, list and answer that is read here.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -57,6 +60,29 @@ onlysomereasons = keyCompromise
 [unknown]
 1.2.3.4 = critical,DER:05:00
 ";
+
+/// A process of `openssl ocsp`, ended with this value.
+pub(crate) struct RunningResponder {
+    process: Child,
+    port: u16,
+}
+
+impl RunningResponder {
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+}
+
+impl Drop for RunningResponder {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
 
 impl Authority {
     /// A CA of this name that signed itself; `key` are arguments of `openssl req` (`-newkey rsa:2048`).
@@ -152,6 +178,56 @@ impl Authority {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A responder of this CA's database, on a free port of the loopback interface. It signs with the key of a certificate that
+    /// [`Self::issue`] made, or of the CA itself (`ca`). `arguments` are those of `openssl ocsp`.
+    pub(crate) fn respond(&self, signer: &str, arguments: &[&str]) -> RunningResponder {
+        self.respond_on(0, signer, arguments)
+    }
+
+    /// The same at the address of another one, which ends: `openssl ocsp` reads its database once.
+    pub(crate) fn respond_again(
+        &self,
+        before: RunningResponder,
+        signer: &str,
+        arguments: &[&str],
+    ) -> RunningResponder {
+        let port = before.port;
+        drop(before);
+        self.respond_on(port, signer, arguments)
+    }
+
+    fn respond_on(&self, port: u16, signer: &str, arguments: &[&str]) -> RunningResponder {
+        let port = port.to_string();
+        let (certificate, key) = (format!("{signer}.pem"), format!("{signer}.key"));
+        let mut process = Command::new("openssl")
+            .args(["ocsp", "-port", &port, "-index", "index.txt", "-CA", "ca.pem"])
+            .args(["-rsigner", &certificate, "-rkey", &key])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is installed");
+        let output = process.stdout.take().unwrap();
+        let (told, port) = std::sync::mpsc::channel();
+        // What it prints afterwards is read, too, so that it is never kept waiting.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(port) = line
+                    .strip_prefix("ACCEPT ")
+                    .and_then(|line| line.split(' ').next()?.rsplit(':').next()?.parse::<u16>().ok())
+                {
+                    let _ = told.send(port);
+                }
+            }
+        });
+        let port = port
+            .recv_timeout(Duration::from_secs(20))
+            .expect("the responder listens");
+        RunningResponder { process, port }
     }
 
     fn request(&self, name: &str, file: &str) {

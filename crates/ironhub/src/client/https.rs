@@ -117,6 +117,16 @@ impl Client {
         }
     }
 
+    /// A request for new keys. Its result is given whether or not every entry could be carried out.
+    pub(crate) async fn regenerate(&self, request: &Value) -> Result<Value, Failure> {
+        let call = Call::service(Method::POST, "/devices/keys/regenerate").json(request);
+        let answer = self.ask_anyway(call).await?;
+        match answer.json() {
+            Ok(result) if result.get("rotatedKeys").is_some() => Ok(result),
+            _ => Err(refusal(answer.status, &answer.body)),
+        }
+    }
+
     /// A request to Ironhub's own paths; `path` follows `/$ironhub/v1/`.
     pub(crate) async fn own(&self, method: Method, path: &str) -> Result<Value, Failure> {
         self.ask(Call::own(method, path)).await?.json()

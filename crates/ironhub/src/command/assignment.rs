@@ -2,20 +2,19 @@
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::role::{listed, own, say, text_of};
+use super::own::{list, member, members, request, say};
 use crate::arguments::ClientArguments;
-use crate::client::escaped;
+use crate::client::{Call, escaped};
 use crate::failure::Failure;
-use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Assign a role; one that is assigned already stays
     Create(CreateArguments),
     /// List the assignments
-    List(ListArguments),
+    List(ClientArguments),
     /// Take an assignment away; connections that stand on it end
     Delete(DeleteArguments),
 }
@@ -48,12 +47,6 @@ pub(crate) struct Principal {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
     /// Id of the assignment
     id: String,
@@ -64,22 +57,19 @@ pub(crate) struct DeleteArguments {
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Create(arguments) => create(arguments),
-        Command::List(arguments) => {
-            let answer = own(&arguments.client, Method::GET, "assignments", None)?;
-            if arguments.client.output.is_json() {
-                return output::json(&answer);
-            }
-            let row = |assignment: &Value| {
-                ["id", "role", "principalType", "principalId", "issuer"]
-                    .map(|name| text_of(assignment, name))
-                    .to_vec()
-            };
-            let rows: Vec<_> = listed(&answer, "assignments").iter().map(row).collect();
-            output::table(&["ID", "ROLE", "BY", "PRINCIPAL", "ISSUER"], &rows)
+        Command::List(client) => {
+            let answer = request(client, Call::own(Method::GET, "assignments"))?;
+            let headings = ["ID", "ROLE", "BY", "PRINCIPAL", "ISSUER"];
+            list(client, &answer, "assignments", &headings, |assignment| {
+                members(
+                    assignment,
+                    &["id", "role", "principalType", "principalId", "issuer"],
+                )
+            })
         }
         Command::Delete(arguments) => {
             let path = format!("assignments/{}", escaped(&arguments.id));
-            own(&arguments.client, Method::DELETE, &path, None)?;
+            request(&arguments.client, Call::own(Method::DELETE, &path))?;
             let answer = json!({ "id": arguments.id, "deleted": true });
             say(
                 &arguments.client,
@@ -111,10 +101,13 @@ fn create(arguments: &CreateArguments) -> Result<(), Failure> {
         "principalId": id,
         "issuer": arguments.issuer,
     });
-    let answer = own(&arguments.client, Method::POST, "assignments", Some(&body))?;
+    let answer = request(
+        &arguments.client,
+        Call::own(Method::POST, "assignments").json(&body),
+    )?;
     let text = format!(
         "assignment {}: {id} has {}",
-        text_of(&answer, "id"),
+        member(&answer, "id"),
         arguments.role
     );
     say(&arguments.client, &answer, &text)

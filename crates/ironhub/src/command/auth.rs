@@ -69,8 +69,9 @@ pub(crate) struct Arguments {
     /// File with the token that the peer sends, `-` for standard input
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     token_file: Option<PathBuf>,
-    /// PEM file with the certificates that the peer sends, leaf first. A private key in it stays on this machine
-    #[arg(long, value_name = "FILE", conflicts_with = "service")]
+    /// PEM file with the certificates that the peer sends, leaf first; of services they count for an edge device's own modules alone. A
+    /// private key in it stays on this machine
+    #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     #[command(flatten)]
     client: ClientArguments,

@@ -21,7 +21,7 @@ use super::identity::text;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the CA certificates of the hub
-    List(ListArguments),
+    List(ClientArguments),
     /// Add a CA certificate. It counts once it is verified: with --key or --verified at once, else with `code` and `verify`
     Add(AddArguments),
     /// Show a CA certificate
@@ -34,12 +34,6 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Draw a code, certify it with the key of the CA, and show the hub the certificate
     Prove(ProveArguments),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
 }
 
 #[derive(Debug, Args)]
@@ -86,7 +80,7 @@ pub(crate) struct ProveArguments {
 
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List(arguments) => list(&arguments.client),
+        Command::List(client) => list(client),
         Command::Add(arguments) => add(arguments),
         Command::Show(arguments) => show(arguments),
         Command::Delete(arguments) => delete(arguments),

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::arguments::ClientArguments;
 use crate::client::{Call, escaped};
 use crate::failure::Failure;
-use crate::output;
 
-use super::revoke::{read_text, request, say, text};
+use super::own::{self, member, members, request, say};
+use super::revoke::read_text;
 
 /// A list of many megabytes takes its time on its way and in the server.
 const LOAD_TIME_MAX: Duration = Duration::from_secs(120);
@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Add a revocation list, or hand in a newer one
     Add(AddArguments),
     /// List the revocation lists, and how they are
-    List(ListArguments),
+    List(ClientArguments),
     /// Look at the URL or file of a list now
     Refresh(NamedArguments),
     /// Use a list no longer; what it revoked may connect again
@@ -67,12 +67,6 @@ pub(crate) struct NamedArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct RequireArguments {
     /// Refuse every certificate whose issuer has no current list here
     #[arg(value_enum)]
@@ -90,7 +84,7 @@ enum Switch {
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Add(arguments) => add(arguments),
-        Command::List(arguments) => list(&arguments.client),
+        Command::List(client) => list(client),
         Command::Refresh(arguments) => {
             let call = Call::own(Method::POST, &format!("{}/refresh", path(&arguments.name)));
             let answer = request(&arguments.client, call.waiting(LOAD_TIME_MAX))?;
@@ -142,25 +136,26 @@ fn add(arguments: &AddArguments) -> Result<(), Failure> {
     }
     let client = &arguments.client;
     let path = path(&arguments.name);
-    request(client, Call::own(Method::PUT, &path).json(&definition))?;
+    let defined = request(client, Call::own(Method::PUT, &path).json(&definition))?;
     let load = match content {
         Some(content) => Call::own(Method::PUT, &format!("{path}/content")).bytes(content),
         None => Call::own(Method::POST, &format!("{path}/refresh")),
     };
-    let answer = request(client, load.waiting(LOAD_TIME_MAX))?;
+    let answer = match request(client, load.waiting(LOAD_TIME_MAX)) {
+        Ok(answer) => answer,
+        // A list that is added is there whole or not at all; one that was there before stays in force.
+        Err(failure) => {
+            if defined.get("created") == Some(&Value::Bool(true)) {
+                request(client, Call::own(Method::DELETE, &path))?;
+            }
+            return Err(failure);
+        }
+    };
     say(client, &answer, &told(&answer))
 }
 
 fn list(client: &ClientArguments) -> Result<(), Failure> {
     let answer = request(client, Call::own(Method::GET, "revocation/lists"))?;
-    if client.output.is_json() {
-        return output::json(&answer);
-    }
-    let lists = answer
-        .get("lists")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
     let columns = [
         "name",
         "issuer",
@@ -172,10 +167,6 @@ fn list(client: &ClientArguments) -> Result<(), Failure> {
         "source",
         "failure",
     ];
-    let rows: Vec<Vec<String>> = lists
-        .iter()
-        .map(|list| columns.iter().map(|column| text(list, column)).collect())
-        .collect();
     let headings = [
         "NAME",
         "ISSUER",
@@ -187,16 +178,18 @@ fn list(client: &ClientArguments) -> Result<(), Failure> {
         "SOURCE",
         "FAILURE",
     ];
-    output::table(&headings, &rows)
+    own::list(client, &answer, "lists", &headings, |list| {
+        members(list, &columns)
+    })
 }
 
 fn told(answer: &Value) -> String {
     format!(
         "the revocation list {} of {} is {}, with {} entries",
-        text(answer, "name"),
-        text(answer, "issuer"),
-        text(answer, "state"),
-        text(answer, "entries")
+        member(answer, "name"),
+        member(answer, "issuer"),
+        member(answer, "state"),
+        member(answer, "entries")
     )
 }
 

@@ -15,7 +15,9 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, note, printable};
 
-use super::identity::{self, CredentialArguments, remove_keys, text, time, usable_key, without_keys};
+use super::identity::{
+    self, CredentialArguments, RotationArguments, remove_keys, text, time, usable_key, without_keys,
+};
 
 /// Most devices that the registry lists at once; it has no pages (service-rest.md 4.2).
 const LIST_MAX: usize = 1_000;
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     Enable(DeviceArguments),
     /// Keep a device out; its connection is ended
     Disable(DeviceArguments),
+    /// Rotate the keys of a device
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print the connection string of a device
     ConnectionString(KeyArguments),
     /// Print a token for a device
@@ -77,6 +82,21 @@ pub(crate) struct KeyArguments {
     secondary: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Give a device other keys; whoever is connected with one that is gone is put out. Draw the key that nobody uses, let the
+    /// device change to it, then draw the other
+    Rotate(RotateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArguments {
+    #[command(flatten)]
+    device: DeviceArguments,
+    #[command(flatten)]
+    rotation: RotationArguments,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SasArguments {
     #[command(flatten)]
@@ -94,6 +114,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
         Command::Delete(arguments) => delete(arguments),
         Command::Enable(arguments) => set_status(arguments, "enabled"),
         Command::Disable(arguments) => set_status(arguments, "disabled"),
+        Command::Keys(KeysCommand::Rotate(arguments)) => rotate(arguments),
         Command::ConnectionString(arguments) => connection_string(arguments),
         Command::Sas(arguments) => token(arguments),
     }
@@ -201,6 +222,13 @@ fn set_status(arguments: &DeviceArguments, status: &str) -> Result<(), Failure> 
     })?;
     remove_keys(&mut device);
     say(&arguments.client, &device, status, &arguments.id)
+}
+
+fn rotate(arguments: &RotateArguments) -> Result<(), Failure> {
+    let DeviceArguments { id, client } = &arguments.device;
+    let who = format!("device {}", printable(id));
+    let ids = format!("DeviceId={id}");
+    identity::rotate_keys(client, (id, None), &arguments.rotation, (&who, &ids))
 }
 
 fn connection_string(arguments: &KeyArguments) -> Result<(), Failure> {

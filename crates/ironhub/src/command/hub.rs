@@ -1,6 +1,7 @@
 //! `ironhub hub`: the settings of a hub that its owner changes while it runs.
 
 use clap::{Args, Subcommand};
+use hub::settings::{CipherSuite, CipherSuites};
 use hyper::Method;
 use serde_json::{Map, Value};
 
@@ -8,9 +9,10 @@ use crate::arguments::ClientArguments;
 use crate::client::{Call, Client, block_on};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, printable};
 
 use super::identity::text;
+use super::recover;
 
 /// Path of the settings below Ironhub's own paths.
 pub(super) const SETTINGS: &str = "settings";
@@ -25,12 +27,18 @@ const SWITCHES: [(&str, &str); 3] = [
 /// The lowest version of TLS.
 const MIN_TLS: (&str, &str) = ("min-tls-version", "minTlsVersion");
 
+/// The cipher suites of TLS.
+const SUITES: (&str, &str) = ("cipher-suites", "cipherSuites");
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the settings of the hub
     Show(ShowArguments),
     /// Change settings of the hub; open connections that lose their ground end at once
     Set(SetArguments),
+    /// Give an owner who is locked out a way back in, on the data folder of a stopped server: shared access signatures of services are
+    /// taken again
+    Recover(recover::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -41,8 +49,8 @@ pub(crate) struct ShowArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct SetArguments {
-    /// NAME=VALUE: disable-local-auth, disable-device-sas, disable-module-sas (true or false), min-tls-version (1.2 or 1.3); 'default' gives
-    /// the default back
+    /// NAME=VALUE: disable-local-auth, disable-device-sas, disable-module-sas (true or false), min-tls-version (1.2 or 1.3),
+    /// cipher-suites (names with commas between them; aes and aes-256 stand for many); 'default' gives the default back
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<String>,
     /// Only if the settings have this etag, as `hub show` prints it
@@ -58,6 +66,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let client = Client::new(&Context::of(&arguments.client)?)?;
             print(&arguments.client, &block_on(client.own(Method::GET, SETTINGS))?)
         }
+        Command::Recover(arguments) => recover::run(arguments),
         Command::Set(arguments) => {
             let change = change_of(&arguments.settings)?;
             let client = Client::new(&Context::of(&arguments.client)?)?;
@@ -88,8 +97,11 @@ fn change_of(settings: &[String]) -> Result<Value, Failure> {
             }
             (None, "default") if name == MIN_TLS.0 => (MIN_TLS.1, Value::Null),
             (None, value) if name == MIN_TLS.0 => (MIN_TLS.1, Value::from(value)),
+            (None, "default") if name == SUITES.0 => (SUITES.1, Value::Null),
+            (None, value) if name == SUITES.0 => (SUITES.1, suites_of(value)?),
             (None, _) => {
-                let names: Vec<&str> = SWITCHES.iter().map(|(own, _)| *own).chain([MIN_TLS.0]).collect();
+                let others = [MIN_TLS.0, SUITES.0];
+                let names: Vec<&str> = SWITCHES.iter().map(|(own, _)| *own).chain(others).collect();
                 return Err(Failure::usage(format!(
                     "there is no setting '{name}'; there are {}",
                     names.join(", ")
@@ -99,6 +111,13 @@ fn change_of(settings: &[String]) -> Result<Value, Failure> {
         change.insert(wire.to_owned(), value);
     }
     Ok(Value::Object(change))
+}
+
+/// A list of suites, profiles written out.
+fn suites_of(value: &str) -> Result<Value, Failure> {
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let suites = CipherSuites::parse(names).map_err(|unknown| Failure::usage(unknown.to_string()))?;
+    Ok(suites.iter().map(CipherSuite::name).collect())
 }
 
 fn print(client: &ClientArguments, settings: &Value) -> Result<(), Failure> {
@@ -114,6 +133,14 @@ fn print(client: &ClientArguments, settings: &Value) -> Result<(), Failure> {
         _ => "as the server is configured".to_owned(),
     };
     pairs.push((MIN_TLS.0, min_tls));
+    let suites = match settings.get(SUITES.1) {
+        Some(Value::Array(names)) => {
+            let names: Vec<String> = names.iter().filter_map(Value::as_str).map(printable).collect();
+            names.join(", ")
+        }
+        _ => "all that the server has".to_owned(),
+    };
+    pairs.push((SUITES.0, suites));
     let rules = settings.pointer("/network/rules").and_then(Value::as_array);
     let rules = rules.map_or(0, Vec::len);
     pairs.push(("network rules", format!("{rules} (ironhub network list)")));
@@ -135,11 +162,14 @@ mod tests {
             "disable-device-sas=true",
             "min-tls-version=1.3",
             "disable-local-auth=default",
+            "cipher-suites=TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384",
         ]);
         assert_eq!(
             change.unwrap().to_string(),
-            r#"{"disableDeviceSAS":true,"minTlsVersion":"1.3","disableLocalAuth":null}"#
+            r#"{"disableDeviceSAS":true,"minTlsVersion":"1.3","disableLocalAuth":null,"cipherSuites":["TLS_AES_128_GCM_SHA256","TLS_AES_256_GCM_SHA384"]}"#
         );
+        let profile = change_of(&["cipher-suites=aes".to_owned()]).unwrap();
+        assert_eq!(profile["cipherSuites"].as_array().map(Vec::len), Some(6));
     }
 
     #[test]
@@ -148,6 +178,7 @@ mod tests {
             "disable-device-sas",
             "disable-device-sas=yes",
             "disableDeviceSAS=true",
+            "cipher-suites=RC4",
             "=true",
         ] {
             assert!(change(&[bad]).is_err(), "{bad}");

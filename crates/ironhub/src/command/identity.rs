@@ -1,11 +1,15 @@
 //! What the commands for devices and those for modules share: credentials on the way in, and what is shown of an identity.
 
 use clap::Args;
+use hub::error::Code;
 use hub::secret::SymmetricKey;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
-use crate::output::printable;
+use crate::arguments::ClientArguments;
+use crate::client::{Client, block_on};
+use crate::context::Context;
+use crate::failure::{Failure, Status};
+use crate::output::{self, note, printable};
 
 /// How a new identity authenticates.
 #[derive(Debug, Args)]
@@ -33,6 +37,93 @@ impl CredentialArguments {
         } else {
             json!({ "type": "sas" })
         }
+    }
+}
+
+/// Which keys of an identity become others.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+#[allow(clippy::struct_excessive_bools, reason = "the flags of a choice of one")]
+pub(super) struct RotationArguments {
+    /// A new primary key
+    #[arg(long)]
+    primary: bool,
+    /// A new secondary key
+    #[arg(long)]
+    secondary: bool,
+    /// Two new keys: whoever is connected is put out
+    #[arg(long)]
+    both: bool,
+    /// Each key in the place of the other: nobody is put out
+    #[arg(long)]
+    swap: bool,
+}
+
+impl RotationArguments {
+    /// The name on the wire (service-rest.md 4.6), and what is done by it.
+    fn chosen(&self) -> (&'static str, &'static str) {
+        match self {
+            Self { primary: true, .. } => ("primaryKey", "has a new primary key"),
+            Self { both: true, .. } => ("both", "has two new keys"),
+            Self { swap: true, .. } => ("swap", "has its keys in each other's place"),
+            // One of the four is there: the group is required.
+            Self { .. } => ("secondaryKey", "has a new secondary key"),
+        }
+    }
+}
+
+/// Gives an identity other keys, and prints the connection string with a key that is good from now on: the new one, or the
+/// primary one of two. `ids` are the fields of the string that name it, `who` names it in words.
+pub(super) fn rotate_keys(
+    client: &ClientArguments,
+    (device, module): (&str, Option<&str>),
+    rotation: &RotationArguments,
+    (who, ids): (&str, &str),
+) -> Result<(), Failure> {
+    let server = Client::new(&Context::of(client)?)?;
+    let (key, done) = rotation.chosen();
+    let body = json!({ "policyKey": key, "devices": [{ "id": device, "moduleId": module }] });
+    let result = block_on(server.regenerate(&body))?;
+    let Some(rotated) = result.pointer("/rotatedKeys/0") else {
+        return Err(not_rotated(&result, who));
+    };
+    let field = if rotation.secondary {
+        "secondaryKey"
+    } else {
+        "primaryKey"
+    };
+    let new_key = rotated.get(field).and_then(Value::as_str);
+    let new_key =
+        new_key.ok_or_else(|| Failure::failed(format!("the answer of the server has no {field}")))?;
+    let string = format!("HostName={};{ids};SharedAccessKey={new_key}", server.host());
+    if client.output.is_json() {
+        return output::json(&json!({
+            "deviceId": device, "moduleId": module, "rotated": key, "connectionString": string,
+        }));
+    }
+    let which = if rotation.secondary {
+        "secondary"
+    } else {
+        "primary"
+    };
+    note(&format!(
+        "{who} {done}. Its connection string with the {which} key, a secret:"
+    ));
+    output::line(&string)
+}
+
+fn not_rotated(result: &Value, who: &str) -> Failure {
+    let text = |pointer: &str| text(result, pointer);
+    let name = text("/errors/0/errorCode");
+    let code = Code::ALL.iter().copied().find(|code| code.name() == name);
+    match code {
+        Some(Code::DeviceNotFound | Code::ModuleNotFound) => {
+            Failure::new(Status::NotFound, format!("not found: {who} ({name})"))
+        }
+        _ => Failure::failed(format!(
+            "the keys of {who} are as they were: {} ({name})",
+            text("/errors/0/errorStatus")
+        )),
     }
 }
 

@@ -6,18 +6,17 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::role::{listed, own, say, strings, text_of};
+use super::own::{self, members, request, say, texts};
 use crate::arguments::ClientArguments;
-use crate::client::escaped;
+use crate::client::{Call, escaped};
 use crate::failure::Failure;
-use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Trust an issuer of OpenID Connect tokens, or change what is known of it
     Set(SetArguments),
     /// List the issuers
-    List(ListArguments),
+    List(ClientArguments),
     /// Trust an issuer no more; connections that stand on its tokens end
     Delete(NamedArguments),
 }
@@ -56,19 +55,13 @@ pub(crate) struct NamedArguments {
     client: ClientArguments,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Set(arguments) => set(arguments),
-        Command::List(arguments) => list(&arguments.client),
+        Command::List(client) => list(client),
         Command::Delete(arguments) => {
             let path = format!("issuers/{}", escaped(&arguments.name));
-            own(&arguments.client, Method::DELETE, &path, None)?;
+            request(&arguments.client, Call::own(Method::DELETE, &path))?;
             let answer = json!({ "name": arguments.name, "deleted": true });
             say(
                 &arguments.client,
@@ -101,7 +94,10 @@ fn set(arguments: &SetArguments) -> Result<(), Failure> {
         body.insert("jwks".to_owned(), keys);
     }
     let path = format!("issuers/{}", escaped(&arguments.name));
-    let answer = own(&arguments.client, Method::PUT, &path, Some(&Value::Object(body)))?;
+    let answer = request(
+        &arguments.client,
+        Call::own(Method::PUT, &path).json(&Value::Object(body)),
+    )?;
     say(
         &arguments.client,
         &answer,
@@ -110,20 +106,11 @@ fn set(arguments: &SetArguments) -> Result<(), Failure> {
 }
 
 fn list(client: &ClientArguments) -> Result<(), Failure> {
-    let answer = own(client, Method::GET, "issuers", None)?;
-    if client.output.is_json() {
-        return output::json(&answer);
-    }
-    let rows: Vec<_> = listed(&answer, "issuers")
-        .iter()
-        .map(|issuer| {
-            vec![
-                text_of(issuer, "name"),
-                text_of(issuer, "issuer"),
-                issuer.get("keys").map(ToString::to_string).unwrap_or_default(),
-                strings(issuer, "audiences"),
-            ]
-        })
-        .collect();
-    output::table(&["NAME", "ISSUER", "KEYS KNOWN", "AUDIENCES"], &rows)
+    let answer = request(client, Call::own(Method::GET, "issuers"))?;
+    let headings = ["NAME", "ISSUER", "KEYS KNOWN", "AUDIENCES"];
+    own::list(client, &answer, "issuers", &headings, |issuer| {
+        let mut row = members(issuer, &["name", "issuer", "keys"]);
+        row.push(texts(issuer, "audiences"));
+        row
+    })
 }

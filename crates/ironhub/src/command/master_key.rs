@@ -9,9 +9,9 @@ use hyper::Method;
 use serde_json::{Value, json};
 use server::master_key::write_file;
 
+use super::own::request;
 use crate::arguments::{ClientArguments, OutputArguments};
-use crate::client::{Client, block_on};
-use crate::context::Context;
+use crate::client::Call;
 use crate::failure::Failure;
 use crate::output::{self, printable};
 
@@ -50,14 +50,14 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::New(arguments) => new(arguments),
         Command::Status(arguments) => {
-            let answer = request(&arguments.client, Method::GET, "master-key")?;
+            let answer = request(&arguments.client, Call::own(Method::GET, "master-key"))?;
             if arguments.client.output.is_json() {
                 return output::json(&answer);
             }
             show(&answer)
         }
         Command::Rotate(arguments) => {
-            let answer = request(&arguments.client, Method::POST, "master-key/rotate")?;
+            let answer = request(&arguments.client, Call::own(Method::POST, "master-key/rotate"))?;
             if arguments.client.output.is_json() {
                 return output::json(&answer);
             }
@@ -121,11 +121,6 @@ fn show(status: &Value) -> Result<(), Failure> {
         .collect();
     output::line("")?;
     output::table(&["MASTER KEY", "STATE", "USE"], &rows)
-}
-
-fn request(arguments: &ClientArguments, method: Method, path: &str) -> Result<Value, Failure> {
-    let client = Client::new(&Context::of(arguments)?)?;
-    block_on(client.own(method, path))
 }
 
 fn text(value: &Value, pointer: &str) -> String {

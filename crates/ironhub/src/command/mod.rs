@@ -25,7 +25,10 @@ mod method;
 mod module;
 mod monitor;
 mod network;
+mod ocsp;
+mod own;
 mod policy;
+mod recover;
 mod revoke;
 mod role;
 mod serve;
@@ -109,6 +112,9 @@ pub(crate) enum Command {
     /// Add, show, refresh and remove certificate revocation lists
     #[command(subcommand)]
     Crl(crl::Command),
+    /// Ask OCSP responders whether certificates are revoked
+    #[command(subcommand)]
+    Ocsp(ocsp::Command),
     /// Show and change the settings of the hub
     #[command(subcommand)]
     Hub(hub::Command),
@@ -158,6 +164,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Assignment(command) => assignment::run(&command),
         Command::Revoke(command) => revoke::run(&command),
         Command::Crl(command) => crl::run(&command),
+        Command::Ocsp(command) => ocsp::run(&command),
         Command::Hub(command) => hub::run(&command),
         Command::Network(command) => network::run(&command),
         Command::Log(command) => log::run(&command),

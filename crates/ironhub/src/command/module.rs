@@ -15,7 +15,9 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, note, printable};
 
-use super::identity::{self, CredentialArguments, remove_keys, text, time, usable_key, without_keys};
+use super::identity::{
+    self, CredentialArguments, RotationArguments, remove_keys, text, time, usable_key, without_keys,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -27,6 +29,9 @@ pub(crate) enum Command {
     List(ListArguments),
     /// Delete a module; its connection is ended
     Delete(ModuleArguments),
+    /// Rotate the keys of a module
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print the connection string of a module
     ConnectionString(KeyArguments),
     /// Print a token for a module
@@ -71,6 +76,21 @@ pub(crate) struct KeyArguments {
     secondary: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Give a module other keys; whoever is connected with one that is gone is put out. Draw the key that nobody uses, let the
+    /// module change to it, then draw the other
+    Rotate(RotateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArguments {
+    #[command(flatten)]
+    module: ModuleArguments,
+    #[command(flatten)]
+    rotation: RotationArguments,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SasArguments {
     #[command(flatten)]
@@ -86,6 +106,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
         Command::Show(arguments) => show(arguments),
         Command::List(arguments) => list(arguments),
         Command::Delete(arguments) => delete(arguments),
+        Command::Keys(KeysCommand::Rotate(arguments)) => rotate(arguments),
         Command::ConnectionString(arguments) => connection_string(arguments),
         Command::Sas(arguments) => token(arguments),
     }
@@ -192,6 +213,18 @@ fn delete(arguments: &ModuleArguments) -> Result<(), Failure> {
         }));
     }
     output::line(&format!("{} deleted", arguments.name()))
+}
+
+fn rotate(arguments: &RotateArguments) -> Result<(), Failure> {
+    let target = &arguments.module;
+    let identity = (target.device.as_str(), Some(target.module.as_str()));
+    let words = (target.name(), target.ids());
+    identity::rotate_keys(
+        &target.client,
+        identity,
+        &arguments.rotation,
+        (&words.0, &words.1),
+    )
 }
 
 fn connection_string(arguments: &KeyArguments) -> Result<(), Failure> {

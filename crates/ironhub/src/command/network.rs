@@ -20,7 +20,7 @@ const ATTEMPTS_MAX: usize = 5;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the rules in their order; the first that matches decides
-    List(ListArguments),
+    List(ClientArguments),
     /// Let addresses in
     Allow(AddArguments),
     /// Keep addresses out; connections from there end at once
@@ -29,12 +29,6 @@ pub(crate) enum Command {
     Remove(RemoveArguments),
     /// Say what happens to addresses that no rule matches
     Default(DefaultArguments),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
 }
 
 #[derive(Debug, Args)]
@@ -98,7 +92,7 @@ pub(crate) struct ChangeArguments {
 
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List(arguments) => list(&arguments.client),
+        Command::List(client) => list(client),
         Command::Allow(arguments) => add(arguments, Action::Allow),
         Command::Deny(arguments) => add(arguments, Action::Deny),
         Command::Remove(arguments) => change(&arguments.change, |rules| {

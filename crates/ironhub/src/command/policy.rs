@@ -15,7 +15,7 @@ use super::identity::text;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the policies, without their keys
-    List(ListArguments),
+    List(ClientArguments),
     /// Show a policy, without its keys
     Show(NamedArguments),
     /// Create a policy, and print its connection string
@@ -27,12 +27,6 @@ pub(crate) enum Command {
     Delete(DeleteArguments),
     /// Print the connection string of a policy
     ConnectionString(KeyArguments),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
 }
 
 #[derive(Debug, Args)]
@@ -115,7 +109,7 @@ pub(crate) struct KeyArguments {
 
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List(arguments) => list(&arguments.client),
+        Command::List(client) => list(client),
         Command::Show(arguments) => show(arguments),
         Command::Create(arguments) => create(arguments),
         Command::Rotate(arguments) => rotate(arguments),

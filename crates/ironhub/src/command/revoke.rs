@@ -6,11 +6,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::own::{self, member, members, request, say};
 use crate::arguments::ClientArguments;
-use crate::client::{Call, Client, block_on, escaped};
-use crate::context::Context;
+use crate::client::{Call, escaped};
 use crate::failure::Failure;
-use crate::output::{self, printable};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -19,7 +18,7 @@ pub(crate) enum Command {
     /// Block a CA with every certificate under it; their connections end at once
     Ca(CaArguments),
     /// List what is blocked
-    List(ListArguments),
+    List(ClientArguments),
     /// Lift a block
     Remove(RemoveArguments),
 }
@@ -65,12 +64,6 @@ struct WhyArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct RemoveArguments {
     /// Entry, as `ironhub revoke list` shows it
     id: String,
@@ -85,7 +78,7 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             let body = json!({ "authority": read_text(&arguments.file)? });
             block(&arguments.client, &arguments.why, body)
         }
-        Command::List(arguments) => list(&arguments.client),
+        Command::List(client) => list(client),
         Command::Remove(arguments) => {
             let path = format!("revocation/blocks/{}", escaped(&arguments.id));
             request(&arguments.client, Call::own(Method::DELETE, &path))?;
@@ -124,33 +117,24 @@ fn block(client: &ClientArguments, why: &WhyArguments, mut body: Value) -> Resul
         body.insert("note".to_owned(), json!(why.note));
     }
     let answer = request(client, Call::own(Method::POST, "revocation/blocks").json(&body))?;
-    let who = match text(&answer, "name") {
+    let who = match member(&answer, "name") {
         name if name.is_empty() => "the certificate".to_owned(),
         name => name,
     };
     say(
         client,
         &answer,
-        &format!("{who} is blocked: {}", text(&answer, "id")),
+        &format!("{who} is blocked: {}", member(&answer, "id")),
     )
 }
 
 fn list(client: &ClientArguments) -> Result<(), Failure> {
     let answer = request(client, Call::own(Method::GET, "revocation/blocks"))?;
-    if client.output.is_json() {
-        return output::json(&answer);
-    }
-    let blocks = answer
-        .get("blocks")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
     let columns = ["kind", "name", "since", "reason", "by", "note", "id"];
-    let rows: Vec<Vec<String>> = blocks
-        .iter()
-        .map(|block| columns.iter().map(|column| text(block, column)).collect())
-        .collect();
-    output::table(&["KIND", "NAME", "SINCE", "REASON", "BY", "NOTE", "ENTRY"], &rows)
+    let headings = ["KIND", "NAME", "SINCE", "REASON", "BY", "NOTE", "ENTRY"];
+    own::list(client, &answer, "blocks", &headings, |block| {
+        members(block, &columns)
+    })
 }
 
 /// A file that is text, as PEM is.
@@ -161,26 +145,4 @@ pub(super) fn read_text(file: &std::path::Path) -> Result<String, Failure> {
             file.display()
         ))
     })
-}
-
-/// A member that is text or a number, fit for a terminal; empty when it is neither.
-pub(super) fn text(value: &Value, member: &str) -> String {
-    match value.get(member) {
-        Some(Value::String(text)) => printable(text),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => String::new(),
-    }
-}
-
-pub(super) fn request(arguments: &ClientArguments, call: Call) -> Result<Value, Failure> {
-    let client = Client::new(&Context::of(arguments)?)?;
-    block_on(async { client.ask(call).await?.json() })
-}
-
-pub(super) fn say(arguments: &ClientArguments, answer: &Value, text: &str) -> Result<(), Failure> {
-    if arguments.output.is_json() {
-        output::json(answer)
-    } else {
-        output::line(text)
-    }
 }

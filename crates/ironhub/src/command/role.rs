@@ -2,20 +2,19 @@
 
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::own::{list, member, request, say, texts};
 use crate::arguments::ClientArguments;
-use crate::client::{Call, Client, block_on, escaped};
-use crate::context::Context;
+use crate::client::{Call, escaped};
 use crate::failure::Failure;
-use crate::output::{self, printable};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a role, or change it for all who have it
     Set(SetArguments),
     /// List the roles and what they come to
-    List(ListArguments),
+    List(ClientArguments),
     /// Delete a role that nobody has
     Delete(NamedArguments),
 }
@@ -51,12 +50,6 @@ pub(crate) struct NamedArguments {
     client: ClientArguments,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    #[command(flatten)]
-    client: ClientArguments,
-}
-
 pub(crate) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Set(arguments) => {
@@ -68,8 +61,8 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
                 "notDataActions": arguments.not_data_actions,
             });
             let path = format!("roles/{}", escaped(&arguments.name));
-            let answer = own(&arguments.client, Method::PUT, &path, Some(&body))?;
-            let operations = strings(&answer, "operations");
+            let answer = request(&arguments.client, Call::own(Method::PUT, &path).json(&body))?;
+            let operations = texts(&answer, "operations");
             let what = if operations.is_empty() {
                 "nothing"
             } else {
@@ -81,20 +74,15 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
                 &format!("role {} allows {what}", arguments.name),
             )
         }
-        Command::List(arguments) => {
-            let answer = own(&arguments.client, Method::GET, "roles", None)?;
-            if arguments.client.output.is_json() {
-                return output::json(&answer);
-            }
-            let rows: Vec<_> = listed(&answer, "roles")
-                .iter()
-                .map(|role| vec![text_of(role, "roleName"), strings(role, "operations")])
-                .collect();
-            output::table(&["ROLE", "ALLOWS"], &rows)
+        Command::List(client) => {
+            let answer = request(client, Call::own(Method::GET, "roles"))?;
+            list(client, &answer, "roles", &["ROLE", "ALLOWS"], |role| {
+                vec![member(role, "roleName"), texts(role, "operations")]
+            })
         }
         Command::Delete(arguments) => {
             let path = format!("roles/{}", escaped(&arguments.name));
-            own(&arguments.client, Method::DELETE, &path, None)?;
+            request(&arguments.client, Call::own(Method::DELETE, &path))?;
             let answer = json!({ "roleName": arguments.name, "deleted": true });
             say(
                 &arguments.client,
@@ -103,49 +91,4 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
             )
         }
     }
-}
-
-/// A request to one of Ironhub's own paths.
-pub(super) fn own(
-    arguments: &ClientArguments,
-    method: Method,
-    path: &str,
-    body: Option<&Value>,
-) -> Result<Value, Failure> {
-    let client = Client::new(&Context::of(arguments)?)?;
-    let mut call = Call::own(method, path);
-    if let Some(body) = body {
-        call = call.json(body);
-    }
-    block_on(async { client.ask(call).await?.json() })
-}
-
-/// Says what was done: the answer where a program reads, a sentence where a person does.
-pub(super) fn say(arguments: &ClientArguments, answer: &Value, text: &str) -> Result<(), Failure> {
-    if arguments.output.is_json() {
-        output::json(answer)
-    } else {
-        output::line(&printable(text))
-    }
-}
-
-/// The entries of a list.
-pub(super) fn listed(answer: &Value, name: &str) -> Vec<Value> {
-    answer
-        .get(name)
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
-}
-
-/// A member that is text, as it may be shown.
-pub(super) fn text_of(value: &Value, name: &str) -> String {
-    printable(value.get(name).and_then(Value::as_str).unwrap_or_default())
-}
-
-/// A member that is a list of texts, with commas.
-pub(super) fn strings(value: &Value, name: &str) -> String {
-    let entries = listed(value, name);
-    let texts: Vec<_> = entries.iter().filter_map(Value::as_str).map(printable).collect();
-    texts.join(", ")
 }

@@ -40,6 +40,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ("telemetry log", text("/log/health")),
     ])?;
     let empty = Vec::new();
+    let certificates = status
+        .get("certificates")
+        .and_then(Value::as_array)
+        .unwrap_or(&empty);
+    let rows: Vec<Vec<String>> = certificates
+        .iter()
+        .map(|certificate| {
+            let cell = |key: &str| match certificate.get(key) {
+                None | Some(Value::Null) => "-".to_owned(),
+                Some(value) => plain(value),
+            };
+            vec![cell("file"), cell("expires"), cell("problem")]
+        })
+        .collect();
+    output::line("")?;
+    output::table(&["CERTIFICATE", "EXPIRES", "PROBLEM"], &rows)?;
     let partitions = status
         .pointer("/log/partitions")
         .and_then(Value::as_array)

@@ -4,6 +4,7 @@
 use std::fmt::Error;
 
 use engines::segment::SYNC_BUCKET_BOUNDS_MICROS;
+use hub::clock::Timestamp;
 use hub::limits::Limit;
 use hub::log::LogHealth;
 use prometheus_client::collector::Collector;
@@ -46,6 +47,7 @@ impl Snapshot {
         let mut snapshot = Self { families: Vec::new() };
         snapshot.server(app);
         snapshot.connections(app);
+        snapshot.certificates(app);
         snapshot.revocation(app);
         snapshot.logs(app);
         snapshot.store(app);
@@ -127,11 +129,39 @@ impl Snapshot {
         );
     }
 
+    fn certificates(&mut self, app: &App) {
+        let Some(files) = app.certificates.get() else {
+            return;
+        };
+        let samples = files.status().into_iter().filter_map(|certificate| {
+            let labels = vec![
+                ("hub", certificate.hub.unwrap_or_default()),
+                ("file", certificate.file.display().to_string()),
+            ];
+            let expires = certificate.expires?.since(Timestamp::from_secs(0));
+            Some((labels, expires.as_secs_f64()))
+        });
+        let samples = samples.collect();
+        self.gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate of the server expires, in seconds since 1970; hub is empty for those of all hubs",
+            samples,
+        );
+        let result = |result: &str| vec![("result", result.to_owned())];
+        let (loaded, refused) = files.counts();
+        self.counter(
+            "certificate_reloads",
+            "Changed certificates that were taken, and that were refused so that the one before stayed in use",
+            vec![(result("loaded"), whole(loaded)), (result("refused"), whole(refused))],
+        );
+    }
+
     fn revocation(&mut self, app: &App) {
         let now = app.clock.now();
         let (mut blocks, mut refused, mut loads) = (Vec::new(), Vec::new(), Vec::new());
         let (mut entries, mut ages, mut current, mut memory) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut asked, mut answers) = (Vec::new(), Vec::new());
         for hub in app.hubs.all() {
             let revocation = hub.revocation();
             let label = || hub_label(hub.name().as_str());
@@ -145,6 +175,17 @@ impl Snapshot {
             let (loaded, failed) = revocation.loads();
             loads.push((with("result", "loaded"), whole(loaded)));
             loads.push((with("result", "failed"), whole(failed)));
+            for status in revocation.responders() {
+                let labels = |name, value: &str| {
+                    let responder = with("responder", status.definition.name.as_str());
+                    [responder, vec![(name, value.to_owned())]].concat()
+                };
+                let (taken, failed) = status.counts;
+                asked.push((labels("result", "taken"), whole(taken)));
+                asked.push((labels("result", "failed"), whole(failed)));
+                answers.push((labels("kind", "kept"), float(status.answers)));
+                answers.push((labels("kind", "watched"), float(status.watched)));
+            }
             for status in revocation.lists() {
                 let labels = with("list", status.definition.name.as_str());
                 let list = status.list.as_deref();
@@ -157,6 +198,16 @@ impl Snapshot {
                 }
             }
         }
+        self.counter(
+            "ocsp_questions",
+            "Questions to an OCSP responder, by whether an answer was taken",
+            asked,
+        );
+        self.gauge(
+            "ocsp_answers",
+            "Answers of an OCSP responder that are kept, and those of them that an open connection stands on",
+            answers,
+        );
         self.gauge("revocation_blocks", "Entries of the block list", blocks);
         self.counter(
             "revocation_refusals",

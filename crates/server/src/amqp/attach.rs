@@ -6,9 +6,7 @@ use std::sync::Arc;
 use amqp::connection::AttachReply;
 use amqp::performative::{Attach, Error, Role, SenderSettleMode};
 use amqp::value::Value;
-use hub::access::operation::{
-    Definition, ReadEvents, ReceiveFeedback, ReceiveFileNotifications, SendCommands,
-};
+use hub::access::operation::{ReadEvents, ReceiveFeedback, ReceiveFileNotifications, SendCommands};
 use hub::access::{Authorized, Gate, Operation, Refusal};
 use hub::clock::Timestamp;
 use hub::hub::Hub;
@@ -27,6 +25,7 @@ use super::reader::Reader;
 use super::request::REQUEST_BYTES_MAX;
 use super::{command, fault};
 use crate::app::App;
+use crate::demand::Demand;
 
 /// The capability by which a reader asks for the state of its partition with each event.
 const RUNTIME_METRIC: &str = "com.microsoft:enable-receiver-runtime-metric";
@@ -40,28 +39,6 @@ pub(super) const MANAGEMENT_PATH: &str = "messages/events/$management";
 const COMMANDS_PATH: &str = "messages/devicebound";
 const FEEDBACK_PATH: &str = "messages/servicebound/feedback";
 const FILE_NOTIFICATIONS_PATH: &str = "messages/servicebound/filenotifications";
-
-/// What the links of services ask for, as documentation writes it.
-pub(crate) const SERVICE_LINKS: &[(&str, &Definition)] = &[
-    ("to `messages/devicebound`", SendCommands::DEFINITION),
-    (
-        "from `messages/serviceBound/feedback`",
-        ReceiveFeedback::DEFINITION,
-    ),
-    (
-        "from `messages/serviceBound/filenotifications`",
-        ReceiveFileNotifications::DEFINITION,
-    ),
-    (
-        "from `{event hub}/ConsumerGroups/{group}/Partitions/{id}`",
-        ReadEvents::DEFINITION,
-    ),
-    (
-        "from `messages/events/..`, which leads to the event hub",
-        ReadEvents::DEFINITION,
-    ),
-    ("to and from `$management`", ReadEvents::DEFINITION),
-];
 
 /// Requests that a peer may have on the way.
 const REQUEST_CREDIT: u32 = 100;
@@ -86,17 +63,17 @@ pub(super) enum Node {
     /// Tokens come here.
     CbsRequests,
     /// Answers about tokens go here, under this name.
-    CbsReplies(String),
+    CbsReplies(Box<str>),
     /// Questions about the event hub come here.
     ManagementRequests,
     /// Answers go here, under this name.
-    ManagementReplies(String),
+    ManagementReplies(Box<str>),
     /// The peer is told to go elsewhere.
-    Redirected(Error),
+    Redirected(Box<Error>),
     /// A partition is read.
     Reader(Box<Reader>),
     /// Commands come here.
-    Commands(Authorized<SendCommands>),
+    Commands(Box<Authorized<SendCommands>>),
     /// Feedback or file notifications go here.
     Feedback(Box<FeedbackLink>),
     /// A link of a device.
@@ -104,6 +81,9 @@ pub(super) enum Node {
     /// Feedback of a device comes here, and is not looked at (amqp.md A.1).
     DeviceFeedback,
 }
+
+/// There is one for each link of each device of a connection; what other nodes need besides is boxed.
+const _: () = assert!(size_of::<Node>() <= 24, "a node is three words");
 
 impl Node {
     /// Asks again what its attach was asked: why no token of the connection covers the link any more.
@@ -170,12 +150,13 @@ pub(super) fn judge(
     let name = address.and_then(Value::as_str).unwrap_or_default().to_owned();
     let address = Address::parse(&name);
     let sends = attach.role == Role::Sender;
+    let demand = address.demand(attach.role);
     if let Some(endpoint) = endpoint_of(&address, sends && grants.any().is_some()) {
         hub.gate().admit(endpoint, peer)?;
     }
     let reply_name = || {
         let target = attach.target.as_ref().and_then(|target| target.address.as_ref());
-        target.and_then(Value::as_str).unwrap_or_default().to_owned()
+        Box::from(target.and_then(Value::as_str).unwrap_or_default())
     };
     let requests = || AttachReply {
         message_bytes_max: REQUEST_BYTES_MAX.max(1_048_576),
@@ -189,7 +170,7 @@ pub(super) fn judge(
             AttachReply::default(),
         )),
         Address::Management { .. } => {
-            authorize::<ReadEvents>(hub, grants, MANAGEMENT_PATH)?;
+            authorize::<ReadEvents>(demand, hub, grants, MANAGEMENT_PATH)?;
             if sends {
                 Ok(Admission::Node(Node::ManagementRequests, requests()))
             } else {
@@ -200,10 +181,10 @@ pub(super) fn judge(
             }
         }
         Address::HubEvents { rest } => {
-            authorize::<ReadEvents>(hub, grants, &format!("messages/events{rest}"))?;
+            authorize::<ReadEvents>(demand, hub, grants, &format!("messages/events{rest}"))?;
             let redirect = redirect(hub, &rest, app.amqp_port());
             Ok(Admission::Node(
-                Node::Redirected(redirect),
+                Node::Redirected(Box::new(redirect)),
                 AttachReply {
                     credit_window: 0,
                     ..AttachReply::default()
@@ -231,7 +212,7 @@ pub(super) fn judge(
             partition,
         } => {
             let path = format!("messages/events/ConsumerGroups/{group}/Partitions/{partition}");
-            authorize::<ReadEvents>(hub, grants, &path)?;
+            authorize::<ReadEvents>(demand, hub, grants, &path)?;
             reader_plan(attach, hub, entity, group, partition)
                 .map(Admission::Reader)
                 .map_err(Into::into)
@@ -240,7 +221,8 @@ pub(super) fn judge(
             Ok(Admission::Node(Node::DeviceFeedback, requests()))
         }
         Address::Commands | Address::Feedback | Address::FileNotifications => {
-            service_link(attach, hub, grants, app, &address).map(|(node, reply)| Admission::Node(node, reply))
+            service_link(attach, hub, grants, app, &address, demand)
+                .map(|(node, reply)| Admission::Node(node, reply))
         }
         Address::Device { identity, node } => {
             let role = LinkRole::of(node, attach.role, &identity)?;
@@ -287,8 +269,23 @@ fn endpoint_of(address: &Address, sends_with_token: bool) -> Option<Endpoint> {
     }
 }
 
-fn authorize<O: Operation>(hub: &Hub, grants: &Grants, path: &str) -> Result<Authorized<O>, Refusal> {
-    grants.authorize(hub.gate(), path)
+/// The operation `O` for a link. The table of demands is what the documentation is made from: nothing else is asked of a peer.
+fn authorize<O: Operation>(
+    demand: Demand,
+    hub: &Hub,
+    grants: &Grants,
+    path: &str,
+) -> Result<Authorized<O>, JudgeError> {
+    if !demand.is_for::<O>() {
+        let operation = O::DEFINITION.name;
+        tracing::error!(
+            operation,
+            path,
+            "a link asks for what its row in the table of demands does not say"
+        );
+        return Err(Error::new(fault::INTERNAL, "The link cannot be attached at the moment.").into());
+    }
+    Ok(grants.authorize(hub.gate(), path)?)
 }
 
 /// A link for commands, feedback or notifications of uploads: each goes one way only (amqp.md B).
@@ -298,6 +295,7 @@ fn service_link(
     grants: &Grants,
     app: &App,
     address: &Address,
+    demand: Demand,
 ) -> Result<(Node, AttachReply), JudgeError> {
     let is_commands = *address == Address::Commands;
     if is_commands != (attach.role == Role::Sender) {
@@ -310,7 +308,7 @@ fn service_link(
     };
     Ok(match address {
         Address::Commands => (
-            Node::Commands(authorize(hub, grants, COMMANDS_PATH)?),
+            Node::Commands(Box::new(authorize(demand, hub, grants, COMMANDS_PATH)?)),
             AttachReply {
                 message_bytes_max: command::MESSAGE_BYTES_MAX,
                 credit_window: command::CREDIT,
@@ -318,7 +316,7 @@ fn service_link(
             },
         ),
         Address::Feedback => {
-            let right = authorize(hub, grants, FEEDBACK_PATH)?;
+            let right = authorize(demand, hub, grants, FEEDBACK_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
             let source = Source::Feedback(Arc::clone(&app.feedback), right);
             (
@@ -327,7 +325,7 @@ fn service_link(
             )
         }
         _ => {
-            let right = authorize(hub, grants, FILE_NOTIFICATIONS_PATH)?;
+            let right = authorize(demand, hub, grants, FILE_NOTIFICATIONS_PATH)?;
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
             let source = Source::Files(Arc::clone(app.files.notifications()), right);
             (

@@ -201,7 +201,7 @@ impl Connection {
             self.finish(work)?;
             moved = true;
         }
-        moved |= self.poll_mail(context)?;
+        moved |= self.poll_mail(context);
         self.handle_events()?;
         // A peer that does not read is not read from either.
         if self.machine.output().len() < OUTPUT_BYTES_HIGH && self.may_read() {
@@ -361,7 +361,7 @@ impl Connection {
     /// Whether the peer may use anything of the hub.
     pub(super) fn admit_peer(&self, hub: &Hub) -> Result<(), Refusal> {
         hub.gate().admit_any(&Endpoint::ALL, self.origin.peer.ip())?;
-        hub.admit_tls(self.stream.tls_version())
+        hub.admit_tls(self.stream.tls())
     }
 
     /// Somebody is known: the bounds of strangers no longer hold.
@@ -496,11 +496,7 @@ impl Connection {
         let _ = tokio::time::timeout(FAREWELL_PATIENCE, self.finish_storing()).await;
         if matches!(
             ending,
-            Ending::Draining
-                | Ending::StrangerTime(_)
-                | Ending::StrangerBytes(_)
-                | Ending::Evicted
-                | Ending::Overflow
+            Ending::Draining | Ending::StrangerTime(_) | Ending::StrangerBytes(_) | Ending::Evicted
         ) {
             let error = Error::new(
                 amqp::connection::condition::FORCED,

@@ -33,8 +33,6 @@ pub(super) enum Ending {
     Evicted,
     /// No token is good any more.
     TokensExpired,
-    /// More mail waits for devices of the connection than can be kept.
-    Overflow,
     /// The server stops.
     Draining,
 }
@@ -94,12 +92,6 @@ impl Ending {
                 "no token of the connection is valid any more".to_owned(),
             )
             .advising("Clients put a new token before the old one expires"),
-            Self::Overflow => ended(
-                "limit",
-                "mail_overflow",
-                "the peer does not read: more changes wait for its devices than can be kept".to_owned(),
-            )
-            .advising("Devices find the whole of them when they connect again and ask for their twins"),
             Self::Draining => ended("session", "server_stops", "the server stops".to_owned()),
         }
     }

@@ -8,27 +8,28 @@ use hub::limits::{Limit, Limits};
 /// Grants by the audience that they were put for: a renewal replaces the one of its audience.
 #[derive(Debug, Default)]
 pub(super) struct Grants {
-    by_audience: Vec<(String, Grant)>,
+    // Boxed: a connection of many devices has many, and a list that grows has room for twice as many.
+    by_audience: Vec<(Box<str>, Box<Grant>)>,
 }
 
 impl Grants {
     /// Adds a grant, or replaces the one of its audience.
     pub(super) fn put(&mut self, audience: &str, grant: Grant, limits: &Limits) -> Result<(), Refusal> {
-        if let Some((_, held)) = self.by_audience.iter_mut().find(|(name, _)| name == audience) {
-            *held = grant;
+        if let Some((_, held)) = self.by_audience.iter_mut().find(|(name, _)| **name == *audience) {
+            **held = grant;
             return Ok(());
         }
         if self.by_audience.len() >= limits.size(Limit::GrantsPerConnectionMax) {
             limits.hit(Limit::GrantsPerConnectionMax);
             return Err(Refusal::new(Reason::TooManyGrants, Subject::Peer));
         }
-        self.by_audience.push((audience.to_owned(), grant));
+        self.by_audience.push((audience.into(), Box::new(grant)));
         Ok(())
     }
 
     /// Drops the grant of an audience.
     pub(super) fn delete(&mut self, audience: &str) {
-        self.by_audience.retain(|(name, _)| name != audience);
+        self.by_audience.retain(|(name, _)| **name != *audience);
     }
 
     /// Whether any grant allows the operation `O` at a path; the last refusal if none does.
@@ -54,12 +55,12 @@ impl Grants {
             .by_audience
             .iter()
             .filter(|(_, grant)| grant.covers(resource));
-        covers.map(|(_, grant)| grant.clone()).collect()
+        covers.map(|(_, grant)| Grant::clone(grant)).collect()
     }
 
     /// Any grant, if there is one.
     pub(super) fn any(&self) -> Option<Grant> {
-        self.by_audience.first().map(|(_, grant)| grant.clone())
+        self.by_audience.first().map(|(_, grant)| Grant::clone(grant))
     }
 
     /// Forgets grants whose time is up; says whether any went.

@@ -27,7 +27,7 @@ impl Connection {
             Ok(Admission::Node(node, reply)) => {
                 self.machine.accept_attach(link, &attach, reply);
                 if let Node::Redirected(error) = &node {
-                    let error = Box::new(error.clone());
+                    let error = error.clone();
                     self.work.push(Box::pin(async move {
                         tokio::time::sleep(REDIRECT_DELAY).await;
                         Work::Redirect(link, error)

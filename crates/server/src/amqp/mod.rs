@@ -11,6 +11,7 @@ mod attach;
 mod cbs;
 mod command;
 mod connection;
+mod demand;
 mod device;
 mod ending;
 mod fault;
@@ -28,8 +29,8 @@ mod settlement;
 mod text;
 mod told;
 
-pub(crate) use attach::SERVICE_LINKS;
 pub(crate) use connection::serve;
+pub(crate) use demand::LINKS;
 pub(crate) use told::Told;
 
 use hub::limits::{Limit, Limits};

@@ -150,7 +150,7 @@ impl Connection {
             _ => None,
         });
         let best = replies.max_by_key(|(link, name)| {
-            let is_named = request.reply_to.as_deref() == Some(name.as_str());
+            let is_named = request.reply_to.as_deref() == Some(&***name);
             (is_named, link.session() == requests.session(), *link)
         });
         let Some((link, _)) = best else {

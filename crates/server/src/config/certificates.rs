@@ -1,8 +1,9 @@
 //! Checks the certificate files: that they can be used, are in force, and name every hub.
 
+use std::path::Path;
+
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
@@ -13,7 +14,7 @@ use super::Config;
 use super::problem::{ConfigError, Place, Problem};
 use crate::tls::Identity;
 
-/// Reads the files of `tls` and checks them against the hubs.
+/// Reads the files of `tls`, of the server and of each hub, and checks them against the hubs.
 pub fn check_certificates(config: &Config, now: Timestamp) -> Result<(), ConfigError> {
     let problem = |text| Problem {
         place: Place::Whole,
@@ -23,33 +24,38 @@ pub fn check_certificates(config: &Config, now: Timestamp) -> Result<(), ConfigE
 }
 
 fn problems(config: &Config, now: Timestamp) -> Vec<String> {
-    if let Err(error) = Identity::load(&config.tls.certificate, &config.tls.key) {
-        return vec![error.to_string()];
-    }
-    let path = config.tls.certificate.display();
-    let chain: Vec<_> = match CertificateDer::pem_file_iter(&config.tls.certificate) {
-        Ok(chain) => chain.filter_map(Result::ok).collect(),
-        Err(error) => return vec![format!("{path} cannot be read: {error}")],
-    };
-    let Some((leaf, intermediates)) = chain.split_first() else {
+    let pairs = config.pairs().into_iter();
+    pairs
+        .flat_map(
+            |(_, host_names, pair)| match Identity::load(&pair.certificate, &pair.key) {
+                Ok(identity) => pair_problems(&identity, &pair.certificate, &host_names, now),
+                Err(error) => vec![error.to_string()],
+            },
+        )
+        .collect()
+}
+
+/// Why clients would refuse a certificate. `host_names` are hubs, each with a name of its own that the certificate must have.
+pub(crate) fn pair_problems(
+    identity: &Identity,
+    path: &Path,
+    host_names: &[(String, String)],
+    now: Timestamp,
+) -> Vec<String> {
+    let path = path.display();
+    let Some((leaf, intermediates)) = identity.chain().split_first() else {
         return vec![format!("{path} holds no certificate")];
     };
     let leaf = match ParsedCertificate::try_from(leaf) {
         Ok(leaf) => leaf,
         Err(error) => return vec![format!("the first certificate of {path} cannot be read: {error}")],
     };
-    let names = config
-        .hubs
-        .iter()
-        .flat_map(|hub| hub.host_names.iter().map(move |name| (hub, name)));
-    let unnamed = names
-        .filter(|(_, name)| !is_named(&leaf, name))
-        .map(|(hub, name)| {
-            format!(
-                "the certificate {path} does not name {name}, a host name of hub {}: clients would refuse it",
-                hub.name
-            )
-        });
+    let unnamed = host_names.iter().filter(|(_, name)| !is_named(&leaf, name));
+    let unnamed = unnamed.map(|(hub, name)| {
+        format!(
+            "the certificate {path} does not name {name}, a host name of hub {hub}: clients would refuse it"
+        )
+    });
     let validity =
         validity_problem(&leaf, intermediates, now).map(|text| format!("the certificate {path} {text}"));
     unnamed.chain(validity).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engines::external::ExternalBlobs;
 
 use super::problem::{ConfigError, Place, Problem};
-use super::{Config, HubConfig, Mode};
+use super::{Config, HubConfig, Mode, TlsFiles};
 
 /// Most partitions of a hub (service-rest.md 16).
 const PARTITIONS_MAX: u16 = 32;
@@ -25,16 +25,7 @@ const COMMIT_DELAY_MAX: Duration = Duration::from_secs(1);
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     let mut texts = Vec::new();
     check_listeners(config, &mut texts);
-    for (key, path) in [
-        ("tls.certificate", &config.tls.certificate),
-        ("tls.key", &config.tls.key),
-    ] {
-        if path.as_os_str().is_empty() {
-            texts.push(format!(
-                "{key} is missing: every listener but the plain ones needs a certificate"
-            ));
-        }
-    }
+    check_tls(config, &mut texts);
     if config.hubs.is_empty() {
         texts.push("there is no hub: add a table [hubs.NAME] with host_names".to_owned());
     }
@@ -79,6 +70,33 @@ fn check_listeners(config: &Config, texts: &mut Vec<String>) {
                 ));
             }
         }
+    }
+}
+
+fn check_tls(config: &Config, texts: &mut Vec<String>) {
+    let all_have_own = !config.hubs.is_empty() && config.hubs.iter().all(|hub| !hub.tls.is_empty());
+    if !(all_have_own && config.tls.is_empty()) {
+        check_files("", &config.tls, texts);
+    }
+    for hub in config.hubs.iter().filter(|hub| !hub.tls.is_empty()) {
+        check_files(&format!("hubs.{}.", hub.name), &hub.tls, texts);
+    }
+}
+
+/// Each certificate needs its key.
+fn check_files(section: &str, files: &TlsFiles, texts: &mut Vec<String>) {
+    let (certificates, keys) = (files.certificate.len(), files.key.len());
+    for (key, count) in [("tls.certificate", certificates), ("tls.key", keys)] {
+        if count == 0 {
+            texts.push(format!(
+                "{section}{key} is missing: every listener but the plain ones needs a certificate"
+            ));
+        }
+    }
+    if certificates != keys && certificates != 0 && keys != 0 {
+        texts.push(format!(
+            "{section}tls.certificate and {section}tls.key must be as many, in the same order: there are {certificates} and {keys}"
+        ));
     }
 }
 

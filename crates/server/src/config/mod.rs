@@ -24,7 +24,7 @@ use hub::events::EventSources;
 use hub::limits::Limit;
 
 pub use certificates::check_certificates;
-pub(crate) use certificates::{is_named, is_valid};
+pub(crate) use certificates::{is_named, is_valid, pair_problems};
 pub use check::check;
 pub use form::{LogFormat, parse_duration};
 pub use hub::limits::Fidelity;
@@ -49,7 +49,7 @@ pub struct Config {
     pub fidelity: Fidelity,
     /// Where to listen.
     pub listeners: Listeners,
-    /// The certificate of the server. Both paths are empty until they are given.
+    /// The certificates of the server, for every hub that has none of its own.
     pub tls: TlsFiles,
     /// The log of the server itself.
     pub log: LogConfig,
@@ -96,13 +96,66 @@ impl Listeners {
     }
 }
 
-/// PEM files. Both may be the same file.
+/// PEM files: a certificate and its key, several times over for keys of several kinds. The preferred kind stands first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
+    /// The chains, leaf first.
+    pub certificate: Vec<PathBuf>,
+    /// The keys of the leaves, in the same order.
+    pub key: Vec<PathBuf>,
+}
+
+/// The files of one certificate. Both may be the same file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
     /// The chain, leaf first.
     pub certificate: PathBuf,
     /// The key of the leaf.
     pub key: PathBuf,
+}
+
+/// A pair with the hub whose own it is, and the hubs and host names that it must name.
+pub(crate) type NamedPair<'a> = (Option<&'a str>, Vec<(String, String)>, Pair);
+
+impl TlsFiles {
+    /// Certificate and key in one file.
+    pub fn single(file: PathBuf) -> Self {
+        Self {
+            certificate: vec![file.clone()],
+            key: vec![file],
+        }
+    }
+
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.certificate.is_empty() && self.key.is_empty()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = Pair> {
+        let both = self.certificate.iter().zip(&self.key);
+        both.map(|(certificate, key)| Pair {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })
+    }
+}
+
+impl Config {
+    /// All pairs of certificate and key: the server's, which speak for hubs without their own, and each hub's.
+    pub(crate) fn pairs(&self) -> Vec<NamedPair<'_>> {
+        let names = |hub: &HubConfig| {
+            let names = hub.host_names.iter().map(|name| (hub.name.clone(), name.clone()));
+            names.collect::<Vec<_>>()
+        };
+        let without = self.hubs.iter().filter(|hub| hub.tls.is_empty());
+        let shared: Vec<_> = without.flat_map(names).collect();
+        let servers = self.tls.pairs().map(|pair| (None, shared.clone(), pair));
+        let own = self.hubs.iter().flat_map(|hub| {
+            let pairs = hub.tls.pairs();
+            pairs.map(|pair| (Some(hub.name.as_str()), names(hub), pair))
+        });
+        servers.chain(own).collect()
+    }
 }
 
 /// The log of the server itself.
@@ -132,6 +185,8 @@ pub struct HubConfig {
     pub name: String,
     /// The names under which clients reach it; it calls itself by the first.
     pub host_names: Vec<String>,
+    /// Its own certificates; without, those of the server speak for it.
+    pub tls: TlsFiles,
     /// Partitions of its telemetry; fixed once the hub exists.
     pub partition_count: u16,
     /// How long telemetry is kept.
@@ -156,6 +211,7 @@ impl HubConfig {
         Self {
             name: name.to_owned(),
             host_names: Vec::new(),
+            tls: TlsFiles::default(),
             partition_count: 4,
             retention_age: Duration::from_secs(24 * 60 * 60),
             retention_bytes: None,

@@ -54,10 +54,10 @@ pub(super) const KEYS: &[Row<Config>] = rows! {
         "Addresses for AMQP without TLS, for the emulator mode of SDKs: only in `ironhub dev` and only on loopback.";
     "listeners.admin" addresses listeners.admin,
         "Addresses for health and metrics: plain HTTP without credentials, so keep them private.";
-    "tls.certificate" path tls.certificate,
-        "PEM file with the certificate of the server and its chain, leaf first.";
-    "tls.key" path tls.key,
-        "PEM file with the private key of the certificate.";
+    "tls.certificate" paths tls.certificate,
+        "PEM file with the certificate of the server and its chain, leaf first; several for keys of several kinds, the preferred first.";
+    "tls.key" paths tls.key,
+        "PEM file with the private key of the certificate; as many as there are certificates, in the same order.";
     "log.level" filter log.level,
         "What the server logs: error, warn, info, debug or trace, for all or by part.";
     "log.format" log_format log.format,
@@ -68,6 +68,10 @@ pub(super) const KEYS: &[Row<Config>] = rows! {
 pub(super) const HUB_KEYS: &[Row<HubConfig>] = rows! {
     "host_names" names host_names,
         "Names under which clients reach the hub, all of them in the certificate; it calls itself by the first.";
+    "tls.certificate" paths tls.certificate,
+        "Certificates of the hub's own, for clients that ask for one of its host names; without, those of the server serve.";
+    "tls.key" paths tls.key,
+        "Private keys of the hub's certificates, in the same order.";
     "partition_count" count partition_count,
         "Partitions of the hub's telemetry, 1 to 32. Fixed once the hub exists.";
     "retention_age" duration retention_age,

@@ -52,7 +52,7 @@ fn a_minimal_file_gets_the_defaults() {
     let bench = Bench::new(MINIMAL);
     let config = bench.load();
     assert_eq!(config.data_dir, Path::new("/var/lib/ironhub"));
-    assert_eq!(config.tls.certificate, bench.folder.path().join("server.pem"));
+    assert_eq!(config.tls.certificate, [bench.folder.path().join("server.pem")]);
     let mqtt: Vec<String> = config.listeners.mqtt.iter().map(ToString::to_string).collect();
     assert_eq!(mqtt, ["0.0.0.0:8883", "[::]:8883"]);
     assert_eq!(hub(&config).host_names, ["hub1.example"]);
@@ -97,6 +97,7 @@ fn every_section_is_read() {
     let expected = HubConfig {
         name: "plant-1".to_owned(),
         host_names: vec!["plant-1.example".to_owned(), "10.0.0.1".to_owned()],
+        tls: TlsFiles::default(),
         partition_count: 8,
         retention_age: Duration::from_secs(7 * 86_400),
         retention_bytes: Some(10 << 30),
@@ -171,7 +172,7 @@ fn everything_can_come_from_the_environment() {
         .variable("PATH", "/bin");
     bench.sources.file = None;
     let config = bench.load();
-    assert_eq!(config.tls.certificate, Path::new("c.pem"));
+    assert_eq!(config.tls.certificate, [Path::new("c.pem")]);
     assert_eq!(config.listeners.amqp.len(), 2);
     assert_eq!(config.limits.to_vec(), [(Limit::IdleSecsMax, 120)]);
     assert_eq!(config.log.level, "warn");
@@ -346,6 +347,41 @@ fn what_does_not_fit_together_is_told() {
             format!("configuration: {expected}")
         );
     }
+}
+
+#[test]
+fn every_certificate_needs_its_key_and_every_hub_a_certificate() {
+    let hub = "[hubs.hub1]\nhost_names = [\"hub1.example\"]\n";
+    let own = "tls.certificate = [\"ec.pem\", \"rsa.pem\"]\ntls.key = [\"ec.key\", \"rsa.key\"]\n";
+    let bench = Bench::new(&format!("{hub}{own}"));
+    let config = bench.load();
+    let pairs = config.pairs();
+    assert_eq!(pairs.len(), 2, "the server needs none when every hub has its own");
+    let (owner, names, pair) = &pairs[1];
+    assert_eq!(*owner, Some("hub1"));
+    assert_eq!(*names, [("hub1".to_owned(), "hub1.example".to_owned())]);
+    assert_eq!(pair.key, bench.folder.path().join("rsa.key"));
+
+    let other = "[hubs.hub2]\nhost_names = [\"hub2.example\"]\n";
+    let error = Bench::new(&format!("{hub}{own}{other}")).error();
+    assert!(error.contains("tls.certificate is missing"), "{error}");
+    let shared = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.pem\"\n";
+    let config = Bench::new(&format!("{shared}{hub}{own}{other}")).load();
+    let (owner, names, _) = &config.pairs()[0];
+    assert_eq!(
+        (*owner, names.as_slice()),
+        (None, &[("hub2".to_owned(), "hub2.example".to_owned())][..])
+    );
+    let error = Bench::new(&format!(
+        "{hub}tls.certificate = [\"a.pem\", \"b.pem\"]\ntls.key = \"a.key\"\n"
+    ))
+    .error();
+    assert!(
+        error.contains("must be as many, in the same order: there are 2 and 1"),
+        "{error}"
+    );
+    let error = Bench::new(&format!("{shared}{hub}tls.certificate = \"a.pem\"\n")).error();
+    assert!(error.contains("hubs.hub1.tls.key is missing"), "{error}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub fn prepare(options: &Options, now: Timestamp) -> Result<Prepared, PrepareErr
     config.data_dir = folder::prepare(&config.data_dir)?;
     let tls_dir = config.data_dir.join("tls");
     let authority = authority::Authority::open_or_make(&tls_dir, now)?;
-    if config.tls.certificate.as_os_str().is_empty() && config.tls.key.as_os_str().is_empty() {
+    if config.tls.is_empty() {
         let names: Vec<String> = config
             .hubs
             .iter()
@@ -129,10 +129,7 @@ pub fn prepare(options: &Options, now: Timestamp) -> Result<Prepared, PrepareErr
 }
 
 fn placeholder(tls_dir: &std::path::Path) -> crate::config::TlsFiles {
-    crate::config::TlsFiles {
-        certificate: tls_dir.to_owned(),
-        key: tls_dir.to_owned(),
-    }
+    crate::config::TlsFiles::single(tls_dir.to_owned())
 }
 
 /// Loopback addresses with a port, as the value of a listener key.

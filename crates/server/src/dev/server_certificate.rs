@@ -34,10 +34,7 @@ pub(super) fn keep_or_make(
         let pem = make(authority, names, now)?;
         write_atomically(&path, pem.as_bytes(), 0o600).map_err(at(&path))?;
     }
-    Ok(TlsFiles {
-        certificate: path.clone(),
-        key: path,
-    })
+    Ok(TlsFiles::single(path))
 }
 
 /// Whether clients that trust the authority accept the certificate in the file, now and for a while, under every name.

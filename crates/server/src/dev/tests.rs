@@ -40,7 +40,7 @@ fn openssl_accepts(prepared: &Prepared, name: &str, at: Timestamp) -> bool {
         ])
         .arg("-CAfile")
         .arg(&prepared.ca_file)
-        .arg(&prepared.config.tls.certificate)
+        .arg(&prepared.config.tls.certificate[0])
         .output()
         .expect("the openssl program is needed for this test");
     output.status.success()
@@ -78,7 +78,7 @@ fn makes_folder_authority_and_certificate() {
 fn the_key_is_of_the_curve_p_256() {
     let data = tempfile::tempdir().unwrap();
     let prepared = prepare(&options(data.path()), NOW).unwrap();
-    for file in [&prepared.ca_file, &prepared.config.tls.certificate] {
+    for file in [&prepared.ca_file, &prepared.config.tls.certificate[0]] {
         let output = Command::new("openssl")
             .args(["x509", "-noout", "-text", "-in"])
             .arg(file)
@@ -99,7 +99,7 @@ fn a_second_start_keeps_everything() {
     let read = |prepared: &Prepared| {
         (
             std::fs::read(&prepared.ca_file).unwrap(),
-            std::fs::read(&prepared.config.tls.certificate).unwrap(),
+            std::fs::read(&prepared.config.tls.certificate[0]).unwrap(),
         )
     };
     let before = read(&first);
@@ -146,7 +146,7 @@ fn a_certificate_near_its_end_or_damaged_is_made_anew() {
         "localhost",
         later.plus(Duration::from_secs(300 * 86_400))
     ));
-    std::fs::write(&renewed.config.tls.certificate, "damaged").unwrap();
+    std::fs::write(&renewed.config.tls.certificate[0], "damaged").unwrap();
     assert!(openssl_accepts(
         &prepare(&options(data.path()), later).unwrap(),
         "localhost",

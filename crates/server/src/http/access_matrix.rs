@@ -3,28 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hub::access::bearer::{DEFAULT_AUDIENCES, Issuer, KeySource};
-use hub::access::roles::{Assignee, AssigneeKind, Assignment};
-use hub::access::sas;
-use hub::clock::Timestamp;
 use hub::limits::Limit;
-use hub::secret::SymmetricKey;
-use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::doubles::{HOST, KEY, START_SECS, app, hub_of};
+use crate::credentials::{self, Credential};
+use crate::doubles::{HOST, START_SECS, app};
 use crate::listen::{Arrival, Drain, Stream};
 
 use super::{ROUTES, serve};
-
-/// A key of nobody here.
-const STRANGE_KEY: &str = "c3RyYW5nZXJzIGtleSBvZiBubyBodWIgYXQgYWxsIDE=";
 
 /// Kinds of routes, and which credentials open them.
 const OPENED_BY: &[(char, &[&str])] = &[
@@ -112,7 +100,34 @@ const OPENED_BY: &[(char, &[&str])] = &[
     ),
     ('g', &["iothubowner", "registryReadWrite", "Owner"]),
     ('a', &["iothubowner", "Owner"]),
+    (
+        'x',
+        &[
+            "iothubowner",
+            "registryRead",
+            "registryReadWrite",
+            "Data Contributor",
+            "Data Reader",
+            "Registry Contributor",
+            "Owner",
+            "certificate of t",
+        ],
+    ),
+    (
+        'y',
+        &[
+            "iothubowner",
+            "registryReadWrite",
+            "Data Contributor",
+            "Registry Contributor",
+            "Owner",
+            "certificate of t",
+        ],
+    ),
     ('d', &["iothubowner", "device", "key of d"]),
+    ('z', &["certificate of t"]),
+    ('q', &["certificate of t/m"]),
+    ('k', &["certificate of c"]),
     ('n', &["iothubowner", "device", "key of d/m"]),
 ];
 
@@ -123,10 +138,16 @@ const KINDS: &[(char, &str, &str)] = &[
     ('w', "PUT", "/devices/d"),
     ('w', "DELETE", "/devices/x"),
     ('w', "POST", "/devices"),
+    ('w', "POST", "/devices/keys/regenerate"),
     ('r', "GET", "/devices/d/modules"),
     ('r', "GET", "/devices/d/modules/m"),
     ('w', "PUT", "/devices/d/modules/m"),
     ('w', "DELETE", "/devices/d/modules/x"),
+    // Those of an edge device, which has a certificate.
+    ('x', "GET", "/devices/t/modules"),
+    ('x', "GET", "/devices/t/modules/m"),
+    ('y', "PUT", "/devices/t/modules/m"),
+    ('y', "DELETE", "/devices/t/modules/x"),
     ('s', "GET", "/statistics/devices"),
     ('c', "GET", "/statistics/service"),
     ('t', "GET", "/twins/d"),
@@ -190,6 +211,10 @@ const KINDS: &[(char, &str, &str)] = &[
     ('a', "PUT", "/$ironhub/v1/revocation/lists/x/content"),
     ('a', "POST", "/$ironhub/v1/revocation/lists/x/refresh"),
     ('a', "DELETE", "/$ironhub/v1/revocation/lists/x"),
+    ('a', "GET", "/$ironhub/v1/revocation/responders"),
+    ('a', "PUT", "/$ironhub/v1/revocation/responders/x"),
+    ('a', "POST", "/$ironhub/v1/revocation/responders/x/ask"),
+    ('a', "DELETE", "/$ironhub/v1/revocation/responders/x"),
     ('a', "PUT", "/$ironhub/v1/revocation/settings"),
     ('a', "GET", "/$ironhub/v1/master-key"),
     ('a', "POST", "/$ironhub/v1/master-key/rotate"),
@@ -200,16 +225,15 @@ const KINDS: &[(char, &str, &str)] = &[
     ('d', "DELETE", "/devices/d/messages/deviceBound/l"),
     ('d', "POST", "/devices/d/messages/deviceBound/l/abandon"),
     ('d', "POST", "/devices/d/files"),
+    ('z', "POST", "/devices/t/messages/events"),
+    ('q', "POST", "/devices/t/modules/m/messages/events"),
+    ('k', "POST", "/devices/c/messages/events"),
     ('d', "POST", "/devices/d/files/notifications/u"),
 ];
-
-/// A credential: its name and the header `Authorization`, none for nothing.
-type Credential = (&'static str, Option<String>);
 
 #[tokio::test]
 async fn every_route_with_every_credential() {
     let (app, _folder) = app(Duration::ZERO).await;
-    module(&app).await;
     // All of them come from one address, and most are wrong.
     for limit in [
         Limit::FailedLoginsPerMinuteMax,
@@ -217,15 +241,16 @@ async fn every_route_with_every_credential() {
     ] {
         app.limits.set(limit, 1_000_000);
     }
-    let credentials = credentials(&app).await;
+    let credentials = credentials::all(&app).await;
     let drain = Drain::new();
     let mut wrong = Vec::new();
     for (kind, method, path) in KINDS {
         let (_, opened_by) = OPENED_BY.iter().find(|(known, _)| known == kind).unwrap();
-        for (name, header) in &credentials {
-            let status = status(&app, &drain, method, path, header.as_deref()).await;
+        for credential in &credentials {
+            let name = credential.name;
+            let status = status(&app, &drain, method, path, credential).await;
             let is_open = status != 401;
-            if is_open != opened_by.contains(name) {
+            if is_open != opened_by.contains(&name) {
                 wrong.push(format!("{method} {path} with {name}: {status}"));
             }
         }
@@ -256,14 +281,16 @@ fn no_documented_route_is_left_out() {
 async fn bearer_before_a_signature_is_for_management() {
     let (app, _folder) = app(Duration::ZERO).await;
     let drain = Drain::new();
-    let token = format!("Bearer {}", policy_token(&app, "iothubowner", START_SECS + 3_600));
+    let token = credentials::policy_token(&app, "iothubowner", START_SECS + 3_600);
+    let mut credential = Credential::nothing("Bearer before a signature");
+    credential.token = Some(format!("Bearer {token}"));
     for (path, expected) in [
         ("/$ironhub/v1/roles", 200),
         ("/$IRONHUB/v1/roles", 200),
         ("/devices/d", 401),
     ] {
         assert_eq!(
-            status(&app, &drain, "GET", path, Some(&token)).await,
+            status(&app, &drain, "GET", path, &credential).await,
             expected,
             "{path}"
         );
@@ -271,10 +298,16 @@ async fn bearer_before_a_signature_is_for_management() {
 }
 
 /// The status of an answer; its body is not waited for, as some have no end.
-async fn status(app: &Arc<App>, drain: &Drain, method: &str, path: &str, authorization: Option<&str>) -> u16 {
+pub(super) async fn status(
+    app: &Arc<App>,
+    drain: &Drain,
+    method: &str,
+    path: &str,
+    credential: &Credential,
+) -> u16 {
     let (mut near, far) = tokio::io::duplex(1 << 16);
     let arrival = Arrival {
-        stream: Stream::Memory(far),
+        stream: Stream::Memory(far, credential.certificates.clone()),
         protocol: "https",
         peer: "192.0.2.1:7".parse().unwrap(),
         stranger: app.strangers.admit(),
@@ -282,6 +315,7 @@ async fn status(app: &Arc<App>, drain: &Drain, method: &str, path: &str, authori
         draining: drain.tracker().draining(),
     };
     let served = tokio::spawn(serve(arrival, Arc::clone(app)));
+    let authorization = credential.token.as_ref();
     let authorization = authorization
         .map(|value| format!("Authorization: {value}\r\n"))
         .unwrap_or_default();
@@ -299,124 +333,4 @@ async fn status(app: &Arc<App>, drain: &Drain, method: &str, path: &str, authori
     served.abort();
     let text = String::from_utf8_lossy(&head);
     text.split(' ').nth(1).unwrap().parse().unwrap()
-}
-
-async fn module(app: &App) {
-    use hub::access::{ModuleCaller, operation::WriteDevices};
-    use hub::identity::{DeviceId, IfMatch, ModuleDraft, ModuleId};
-    let (device, id) = (DeviceId::parse("d").unwrap(), ModuleId::parse("m").unwrap());
-    let body =
-        format!(r#"{{"authentication":{{"symmetricKey":{{"primaryKey":"{KEY}","secondaryKey":"{KEY}"}}}}}}"#);
-    let draft = ModuleDraft::from_json(body.as_bytes(), &device, &id, &app.limits).unwrap();
-    let caller: ModuleCaller<WriteDevices> = hub_of(app).gate().authorize_operator().into();
-    app.registry
-        .put_module(&caller, &device, &id, &draft, IfMatch::Absent)
-        .await
-        .unwrap();
-}
-
-fn policy_token(app: &App, policy: &str, expires: i64) -> String {
-    let key = hub_of(app).gate().policies().get(policy).unwrap().primary.clone();
-    sas::create(HOST, Timestamp::from_secs(expires), &key, Some(policy))
-}
-
-async fn credentials(app: &App) -> Vec<Credential> {
-    let later = START_SECS + 3_600;
-    let mut all: Vec<Credential> = vec![("nothing", None), ("nonsense", Some("Basic eDp5".to_owned()))];
-    for policy in [
-        "iothubowner",
-        "service",
-        "device",
-        "registryRead",
-        "registryReadWrite",
-    ] {
-        all.push((policy, Some(policy_token(app, policy, later))));
-    }
-    all.push((
-        "expired",
-        Some(policy_token(app, "iothubowner", START_SECS - 301)),
-    ));
-    let own = SymmetricKey::parse(KEY).unwrap();
-    let strange = SymmetricKey::parse(STRANGE_KEY).unwrap();
-    let expires = Timestamp::from_secs(later);
-    let of = |path: &str| format!("{HOST}/devices/{path}");
-    all.push(("key of d", Some(sas::create(&of("d"), expires, &own, None))));
-    all.push((
-        "key of d/m",
-        Some(sas::create(&of("d/modules/m"), expires, &own, None)),
-    ));
-    all.push((
-        "strange key",
-        Some(sas::create(&of("d"), expires, &strange, None)),
-    ));
-    all.push((
-        "foreign policy key",
-        Some(sas::create(HOST, expires, &strange, Some("iothubowner"))),
-    ));
-    let owner = hub_of(app)
-        .gate()
-        .policies()
-        .get("iothubowner")
-        .unwrap()
-        .primary
-        .clone();
-    let foreign = sas::create("other.example.test", expires, &owner, Some("iothubowner"));
-    all.push(("foreign host", Some(foreign)));
-    all.extend(bearers(app).await);
-    all
-}
-
-/// A token with each built-in role, one with none, one of an issuer that nobody trusts.
-async fn bearers(app: &App) -> Vec<Credential> {
-    let signer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-    let point = signer.public_key().as_ref();
-    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let key =
-        json!({"kty": "EC", "crv": "P-256", "kid": "k", "x": text(&point[1..33]), "y": text(&point[33..])});
-    let hub = hub_of(app);
-    let directory = hub.gate().directory().unwrap();
-    let proof = hub.gate().authorize_operator();
-    let issuer = Issuer {
-        name: "issuer".into(),
-        issuer: "https://login.example/".to_owned(),
-        keys: KeySource::Given(json!({"keys": [key]}).to_string().into()),
-        audiences: DEFAULT_AUDIENCES.map(str::to_owned).to_vec(),
-        tenant: None,
-        clock_skew: Duration::ZERO,
-    };
-    directory.put_issuer(&proof, issuer).await.unwrap();
-    let token = |iss: &str, sub: &str| {
-        let claims = json!({"iss": iss, "sub": sub, "aud": DEFAULT_AUDIENCES[0], "exp": START_SECS + 3_600});
-        let head = json!({"alg": "ES256", "kid": "k"});
-        let statement = format!(
-            "{}.{}",
-            text(head.to_string().as_bytes()),
-            text(claims.to_string().as_bytes())
-        );
-        let signature = signer.sign(&SystemRandom::new(), statement.as_bytes()).unwrap();
-        Some(format!("Bearer {statement}.{}", text(signature.as_ref())))
-    };
-    let mut all = Vec::new();
-    for role in [
-        "Data Contributor",
-        "Data Reader",
-        "Registry Contributor",
-        "Twin Contributor",
-        "Owner",
-    ] {
-        let to = Assignee {
-            issuer: "issuer".into(),
-            kind: AssigneeKind::Subject,
-            id: role.into(),
-        };
-        let assignment = Assignment {
-            to,
-            role: format!("IoT Hub {role}").into(),
-        };
-        directory.assign(&proof, assignment).await.unwrap();
-        all.push((role, token("https://login.example/", role)));
-    }
-    all.push(("no role", token("https://login.example/", "nobody")));
-    all.push(("untrusted issuer", token("https://evil.example/", "Owner")));
-    all
 }

@@ -107,7 +107,7 @@ fn admit(head: &Parts, app: &App, hub: &Hub, peer: &Peer) -> Result<(), Fault> {
     let admitted = hub
         .gate()
         .admit(endpoint, peer.address.ip())
-        .and_then(|_| hub.admit_tls(peer.tls_version));
+        .and_then(|_| hub.admit_tls(peer.tls));
     admitted.map_err(|refusal| {
         let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
         app.records.leave(origin, outcome_of(&refusal));

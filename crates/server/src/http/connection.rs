@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hub::limits::Limit;
 use hub::records::{Kind, Origin, Outcome};
-use hub::settings::TlsVersion;
-use hyper::StatusCode;
+use hub::settings::TlsAgreement;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -38,7 +39,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) server_name: Option<String>,
-    pub(crate) tls_version: Option<TlsVersion>,
+    pub(crate) tls: Option<TlsAgreement>,
     /// The certificates of the TLS handshake, leaf first.
     pub(crate) certificates: Vec<Vec<u8>>,
     /// Names of properties as the peer spells them.
@@ -46,6 +47,8 @@ pub(crate) struct Peer {
     known: AtomicBool,
     // Whether a whole head came.
     heard: AtomicBool,
+    // Whether its last request was turned down and had a body, of which more may come.
+    sending: AtomicBool,
     // What the connection becomes once its answer is out.
     upgrade: Mutex<Option<(OnUpgrade, Carried)>>,
 }
@@ -55,11 +58,12 @@ impl Peer {
         Arc::new(Self {
             address: arrival.peer,
             server_name: arrival.stream.server_name().map(str::to_owned),
-            tls_version: arrival.stream.tls_version(),
+            tls: arrival.stream.tls(),
             certificates: arrival.stream.peer_certificates(),
             spellings: Arc::default(),
             known: AtomicBool::new(false),
             heard: AtomicBool::new(false),
+            sending: AtomicBool::new(false),
             upgrade: Mutex::new(None),
         })
     }
@@ -72,6 +76,11 @@ impl Peer {
     /// Whether a request of this connection was authorised.
     pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may still be sending the body of a request that was turned down.
+    pub(super) fn may_be_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
     }
 
     /// The connection carries another protocol from the end of the answer on.
@@ -137,11 +146,14 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arri
         mut draining,
         ..
     } = arrival;
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let (app, peer) = (Arc::clone(app), Arc::clone(&peer));
         peer.heard.store(true, Ordering::Relaxed);
+        let has_body = !request.body().is_end_stream();
         async move {
             let mut reply = to_its_end(request::answer(request, app, Arc::clone(&peer))).await;
+            peer.sending
+                .store(has_body && !reply.status().is_success(), Ordering::Relaxed);
             // A stranger gets one answer; hyper's buffers would be his from then on. One that becomes a WebSocket leaves hyper.
             let is_stranger = !peer.is_known();
             if is_stranger && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -163,7 +175,8 @@ async fn serve_requests(arrival: Arrival, app: &Arc<App>) -> Result<Option<(Arri
         ended = connection.as_mut() => Some((ended, Some((stranger, deadline)))),
         () = tokio::time::sleep_until(deadline) => {
             if !peer.is_known() {
-                return Err(late(app));
+                // One that was answered is only kept until it has read that.
+                return if peer.may_be_sending() { Ok(None) } else { Err(late(app)) };
             }
             drop(stranger);
             None

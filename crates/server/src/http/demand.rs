@@ -2,37 +2,17 @@
 //! its row says answers every caller with an error.
 
 use hub::access::operation::{
-    BulkDevices, Definition, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
+    BulkDevices, DeleteDevices, InvokeMethods, Management, Operation, PurgeCommands,
     ReadConnectionStatistics, ReadConsumerGroups, ReadDevices, ReadEvents, ReadHub, ReadStatistics,
     ReadTwins, ReceiveFeedback, SendCommands, WriteConsumerGroups, WriteDevices, WriteTwins,
 };
 
 use super::route::Route;
-
-/// What a caller must be, or be allowed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Demand {
-    /// Allowed an operation of the service side.
-    Operation(&'static Definition),
-    /// Allowed an operation, or the edge device itself whose modules are asked for.
-    OperationOrEdge(&'static Definition),
-    /// The device or module itself.
-    Itself,
-}
-
-impl Demand {
-    /// Whether the operation is what is demanded.
-    pub(crate) fn is_for<O: Operation>(self) -> bool {
-        match self {
-            Self::Operation(row) | Self::OperationOrEdge(row) => row.name == O::DEFINITION.name,
-            Self::Itself => false,
-        }
-    }
-}
+pub(crate) use crate::demand::Demand;
 
 /// The demand of an operation.
 pub(super) const fn operation<O: Operation>() -> Demand {
-    Demand::Operation(O::DEFINITION)
+    Demand::operation::<O>()
 }
 
 const fn or_edge<O: Operation>() -> Demand {
@@ -44,7 +24,7 @@ impl Route {
     pub(crate) const fn demand(&self) -> Demand {
         match self {
             Self::GetDevice(_) | Self::ListDevices | Self::Explain(_) => operation::<ReadDevices>(),
-            Self::PutDevice(_) => operation::<WriteDevices>(),
+            Self::PutDevice(_) | Self::RegenerateKeys => operation::<WriteDevices>(),
             Self::DeleteDevice(_) => operation::<DeleteDevices>(),
             Self::BulkDevices => operation::<BulkDevices>(),
             Self::ListModules(_) | Self::GetModule(..) => or_edge::<ReadDevices>(),
@@ -111,6 +91,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PUT", "/devices/{id}"),
     ("DELETE", "/devices/{id}"),
     ("POST", "/devices"),
+    ("POST", "/devices/keys/regenerate"),
     ("GET", "/devices/{id}/modules"),
     ("GET", "/devices/{id}/modules/{module}"),
     ("PUT", "/devices/{id}/modules/{module}"),
@@ -180,6 +161,10 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("PUT", "/$ironhub/v1/revocation/lists/{name}/content"),
     ("POST", "/$ironhub/v1/revocation/lists/{name}/refresh"),
     ("DELETE", "/$ironhub/v1/revocation/lists/{name}"),
+    ("GET", "/$ironhub/v1/revocation/responders"),
+    ("PUT", "/$ironhub/v1/revocation/responders/{name}"),
+    ("POST", "/$ironhub/v1/revocation/responders/{name}/ask"),
+    ("DELETE", "/$ironhub/v1/revocation/responders/{name}"),
     ("PUT", "/$ironhub/v1/revocation/settings"),
     ("POST", "/devices/{id}/messages/events"),
     ("POST", "/devices/{id}/modules/{module}/messages/events"),

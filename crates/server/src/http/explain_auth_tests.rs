@@ -24,7 +24,7 @@ const STRANGE_KEY: &str = "c3RyYW5nZXJzIGtleSBvZiBubyBodWIgYXQgYWxsIDE=";
 fn connect(app: &App, protocol: &'static str, drain: &Drain) -> (tokio::io::DuplexStream, Arrival) {
     let (near, far) = tokio::io::duplex(1 << 16);
     let arrival = Arrival {
-        stream: Stream::Memory(far),
+        stream: Stream::Memory(far, Vec::new()),
         protocol,
         peer: "192.0.2.1:7".parse().unwrap(),
         stranger: app.strangers.admit(),
@@ -328,4 +328,50 @@ async fn what_cannot_be_asked_is_an_error() {
         let (status, answer) = ask(&app, "POST", "/$ironhub/v1/explain-auth", &owner, &body).await;
         assert_eq!(status, 400, "{body}: {answer}");
     }
+}
+
+/// The paths of modules are open to services and to the edge device itself: each credential is explained as it is decided.
+#[tokio::test]
+async fn modules_are_explained_as_they_are_decided() {
+    let (app, _folder) = app(Duration::ZERO).await;
+    let credentials = crate::credentials::all(&app).await;
+    for limit in [
+        Limit::FailedLoginsPerMinuteMax,
+        Limit::FailedAuthenticationsPerMinuteMax,
+    ] {
+        app.limits.set(limit, 1_000_000);
+    }
+    let drain = Drain::new();
+    let mut allowed = Vec::new();
+    for path in ["/devices/t/modules", "/devices/d/modules/m"] {
+        for credential in &credentials {
+            let chain = credential.certificates.iter().map(|der| STANDARD.encode(der));
+            let explained = explain(
+                &app,
+                json!({ "method": "GET", "path": path, "token": credential.token,
+                    "certificates": chain.collect::<Vec<_>>() }),
+            )
+            .await;
+            let status = super::access_matrix::status(&app, &drain, "GET", path, credential).await;
+            let is_allowed = explained["decision"] == "allowed";
+            assert_eq!(
+                is_allowed,
+                status != 401,
+                "{path} with {}: {explained}",
+                credential.name
+            );
+            if is_allowed {
+                allowed.push((path, credential.name, explained["text"].to_string()));
+            }
+        }
+    }
+    let edge = allowed
+        .iter()
+        .find(|(_, name, _)| *name == "certificate of t")
+        .unwrap();
+    assert_eq!(edge.2, "\"device 't' is allowed ReadDevices\"");
+    assert!(
+        !allowed.iter().any(|(_, name, _)| *name == "key of d"),
+        "{allowed:?}"
+    );
 }

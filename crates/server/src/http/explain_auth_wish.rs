@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hub::access::operation::{self, Definition};
 use hub::error::Error;
-use hub::identity::IdentityId;
+use hub::identity::{DeviceId, IdentityId};
 use hub::network::Endpoint;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::demand::Demand;
 use super::explain_auth_told::Protocol;
+use super::registry::parse_id;
 use super::request::Call;
 use super::route::{Route, Target};
 
@@ -47,6 +48,13 @@ pub(super) enum Wish {
     /// An operation of the service side, at a path as tokens name it.
     Service {
         row: &'static Definition,
+        path: String,
+        endpoints: &'static [Endpoint],
+    },
+    /// The same, of the modules of a device, which an edge device may do for itself.
+    Modules {
+        row: &'static Definition,
+        device: DeviceId,
         path: String,
         endpoints: &'static [Endpoint],
     },
@@ -119,6 +127,12 @@ fn service_wish(given: &Given) -> Result<Wish, Error> {
     let route = Route::find(&method, url)
         .map_err(|_| Error::argument("The hub has no such path, or not with this method"))?;
     match route.demand() {
+        Demand::OperationOrEdge(row) if route.device_of_modules().is_some() => Ok(Wish::Modules {
+            row,
+            device: parse_id(route.device_of_modules().unwrap_or_default())?,
+            path,
+            endpoints: route.endpoints(),
+        }),
         Demand::Operation(row) | Demand::OperationOrEdge(row) => Ok(Wish::Service {
             row,
             path,
@@ -127,5 +141,8 @@ fn service_wish(given: &Given) -> Result<Wish, Error> {
         Demand::Itself => Err(Error::argument(
             "The path is for the device itself: name the device",
         )),
+        Demand::AnyToken | Demand::Nothing | Demand::Never => {
+            Err(Error::argument("Nothing is decided about this path"))
+        }
     }
 }

@@ -31,6 +31,20 @@ pub(super) async fn status(call: &Call) -> Result<Reply, Error> {
         LogHealth::Full(reason) => format!("full: {reason}"),
         LogHealth::Stopped(reason) => format!("stopped: {reason}"),
     };
+    let certificates = app
+        .certificates
+        .get()
+        .map_or_else(Vec::new, |files| files.of_hub(hub.name().as_str()));
+    let certificates: Vec<Value> = certificates
+        .iter()
+        .map(|certificate| {
+            json!({
+                "file": certificate.file.display().to_string(),
+                "expires": certificate.expires,
+                "problem": certificate.problem,
+            })
+        })
+        .collect();
     let statistics = app.registry.statistics(&proof).await?;
     reply::json(
         StatusCode::OK,
@@ -43,6 +57,7 @@ pub(super) async fn status(call: &Call) -> Result<Reply, Error> {
             "connectedDevices": app.bus.held_devices(hub.name()),
             "devices": statistics,
             "readers": hub.readers().count(),
+            "certificates": certificates,
             "log": { "health": health, "partitions": partitions },
         }),
     )

@@ -19,7 +19,7 @@ pub(super) async fn status(call: &Call) -> Result<Reply, Error> {
 
 /// Puts a new key in force.
 pub(super) async fn rotate(call: &Call) -> Result<Reply, Error> {
-    call.authorize::<Management>()?;
-    let current = call.app.master_keys.rotate(&call.app.hubs).await?;
+    let proof = call.authorize::<Management>()?;
+    let current = call.app.master_keys.rotate(&call.app.hubs, &proof).await?;
     reply::json(StatusCode::OK, &json!({ "current": current.to_string() }))
 }

@@ -30,6 +30,7 @@ mod explain_auth_told;
 mod explain_auth_wish;
 mod feedback;
 mod files;
+mod linger;
 mod management;
 mod master_key;
 mod methods;
@@ -38,6 +39,7 @@ mod policies;
 mod registry;
 mod reply;
 mod request;
+mod responders;
 mod revocation;
 mod roles;
 mod route;
@@ -50,7 +52,9 @@ pub(crate) use arm::{HUB_PATH, ROUTES as RESOURCE_ROUTES, demand_of as resource_
 #[cfg(feature = "fuzzing")]
 pub(crate) use blobs_list::fuzz as fuzz_block_list;
 pub(crate) use connection::serve;
-pub(crate) use demand::{Demand, ROUTES};
+pub(crate) use demand::ROUTES;
+#[cfg(feature = "fuzzing")]
+pub(crate) use explain_auth::fuzz as fuzz_explain_auth;
 pub(crate) use reply::{Reply, whole};
 pub(crate) use route::Route;
 

@@ -5,7 +5,9 @@ use hub::access::operation::{
 };
 use hub::bus::Address;
 use hub::error::{Code, Error};
-use hub::identity::{BulkRequest, Device, DeviceId, DeviceJson, Draft, IdentityId, IfMatch, Live};
+use hub::identity::{
+    BulkRequest, Device, DeviceId, DeviceJson, Draft, Extent, IdentityId, IfMatch, Live, RegenerateRequest,
+};
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use serde_json::json;
@@ -69,6 +71,20 @@ pub(super) async fn bulk(mut call: Call) -> Result<Reply, Error> {
     reply::json(status, &result)
 }
 
+/// New keys for many identities. Whoever is connected with one that is gone is put out.
+pub(super) async fn regenerate(mut call: Call) -> Result<Reply, Error> {
+    let proof = call.authorize::<WriteDevices>()?;
+    let body = call.body().await?;
+    let request = RegenerateRequest::from_json(&body, &call.app.limits)?;
+    let result = call.app.registry.regenerate(&proof, request).await;
+    let status = match result.extent() {
+        Extent::All => StatusCode::OK,
+        Extent::Part => StatusCode::MULTI_STATUS,
+        Extent::Nothing => StatusCode::BAD_REQUEST,
+    };
+    reply::json(status, &result)
+}
+
 pub(super) async fn device_statistics(call: &Call) -> Result<Reply, Error> {
     let proof = call.authorize::<ReadStatistics>()?;
     reply::json(StatusCode::OK, &call.app.registry.statistics(&proof).await?)
@@ -106,4 +122,35 @@ pub(super) async fn live_of(call: &Call, identity: IdentityId) -> Result<Live, E
         last_activity: presence.last_activity,
         commands: call.app.commands.depth(&address).await?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use hub::audit::Filter;
+
+    use super::*;
+    use crate::doubles::{app_on_disk, hub_of};
+
+    /// Each read of keys is on the disk before its answer goes out, and yet they do not wait for one another: those that come while a
+    /// commit runs share the next.
+    #[tokio::test]
+    async fn reads_of_keys_share_commits() {
+        const READS: usize = 500;
+        let (app, sqlite, _folder) = app_on_disk().await;
+        let hub = hub_of(&app);
+        let (right, id) = (hub.gate().authorize_operator(), DeviceId::parse("d").unwrap());
+        let before = sqlite.stats().commits;
+        let reads = join_all((0..READS).map(|_| app.registry.get(&right, &id))).await;
+        assert!(reads.iter().all(Result::is_ok));
+        let commits = sqlite.stats().commits - before;
+        assert!(commits < 100, "{commits} commits for {READS} reads");
+        let filter = Filter {
+            operation: Some("device.keys.read".to_owned()),
+            ..Filter::default()
+        };
+        let manage = hub.gate().authorize_operator();
+        let told = app.trail.page(&manage, &filter, None, 1_000).await.unwrap();
+        assert_eq!(told.lines.len(), READS);
+    }
 }

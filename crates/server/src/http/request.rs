@@ -17,7 +17,7 @@ use hub::identity::{DeviceId, IdentityId, InvalidId, ModuleId};
 use hub::limits::Limit;
 use hub::network::Endpoint;
 use hub::records::{Origin, Outcome};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, IF_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
@@ -25,7 +25,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
-use crate::refusal::{closing_outcome_of, outcome_of};
+use crate::refusal::{closing_outcome_of, doubtful_outcome_of, outcome_of};
 use crate::tracking::Tracking;
 use crate::websocket::Endpoint as WebSocketEndpoint;
 
@@ -177,13 +177,13 @@ async fn dispatch(
             "The path does not offer this method",
         ),
     })?;
-    if route.needs_api_version() {
+    if !is_own(head.uri.path()) {
         check_api_version(&head)?;
     }
     let admitted = hub
         .gate()
         .admit_any(route.endpoints(), peer.address.ip())
-        .and_then(|admitted| hub.admit_tls(peer.tls_version).map(|()| admitted))
+        .and_then(|admitted| hub.admit_tls(peer.tls).map(|()| admitted))
         .map_err(|refusal| {
             let origin = Origin::new(peer.address, "https").claiming(Some(hub.name().clone()), None, None);
             app.records.leave(origin, outcome_of(&refusal));
@@ -210,6 +210,7 @@ async fn carry_out(route: Route, call: Call) -> Result<Reply, Error> {
         Route::DeleteDevice(id) => registry::delete(&call, &id).await,
         Route::ListDevices => registry::list(&call).await,
         Route::BulkDevices => registry::bulk(call).await,
+        Route::RegenerateKeys => registry::regenerate(call).await,
         Route::DeviceStatistics => registry::device_statistics(&call).await,
         Route::ServiceStatistics => registry::service_statistics(&call),
         Route::ListModules(device) => modules::list(&call, &device).await,
@@ -290,11 +291,14 @@ pub(super) fn find_hub(head: &Parts, app: &App, peer: &Peer) -> Result<Arc<Hub>,
 
 /// Whether a path is for those who manage hubs.
 fn is_management(path: &str) -> bool {
+    is_own(path) || arm::is_address(path)
+}
+
+/// Whether a path is one of Ironhub's own; those of Azure's need an `api-version`.
+fn is_own(path: &str) -> bool {
     const OWN: &str = "/$ironhub/";
-    let is_own = path
-        .get(..OWN.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(OWN));
-    is_own || arm::is_address(path)
+    path.get(..OWN.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(OWN))
 }
 
 /// Management clients of Azure write `Bearer` before whatever their credential returns, a shared access signature too.
@@ -342,9 +346,14 @@ impl Call {
     ) -> Result<ModuleCaller<O>, Error> {
         self.check_demand::<O>()?;
         let gate = self.hub.gate();
-        let claim = gate.claim_of(self.token());
+        let credential = Credential::sas(self.token()).with_certificates(&self.peer.certificates);
+        let claim = if self.token().is_empty() && !self.peer.certificates.is_empty() {
+            Claim::Identity(IdentityId::device(device.clone()))
+        } else {
+            gate.claim_of(self.token())
+        };
         let path = self.path();
-        let decision = gate.authorize_modules(self.token(), device, &path);
+        let decision = gate.authorize_modules(&credential, device, &path);
         let decision = self
             .app
             .try_login(self.hub.name(), &claim, self.peer_address(), decision)
@@ -377,19 +386,28 @@ impl Call {
         match decision {
             Ok(proof) => {
                 self.peer.note_known();
+                // One request leaves no record of its own, so one of many must do.
+                if let Some(doubt) = proof.doubt().filter(|doubt| doubt.is_news) {
+                    self.app
+                        .records
+                        .leave(self.origin_of(identity), doubtful_outcome_of(doubt));
+                }
                 Ok(proof.admitted(self.admitted.clone()))
             }
             Err(refusal) => {
-                let module = identity.module.as_ref().map(ModuleId::as_str);
-                let origin = Origin::new(self.peer.address, "https").claiming(
-                    Some(self.hub.name().clone()),
-                    Some(identity.device.as_str()),
-                    module,
-                );
+                let origin = self.origin_of(identity);
                 self.app.leave_refusal(origin, &refusal);
                 Err(refusal.to_peer())
             }
         }
+    }
+
+    fn origin_of(&self, identity: &IdentityId) -> Origin {
+        Origin::new(self.peer.address, "https").claiming(
+            Some(self.hub.name().clone()),
+            Some(identity.device.as_str()),
+            identity.module.as_ref().map(ModuleId::as_str),
+        )
     }
 
     /// The host, and its port if it is not the usual one, under which the peer reaches the hub.
@@ -561,7 +579,7 @@ impl Call {
         };
         let bytes_max = self.app.limits.size(limit);
         let patience = self.app.limits.time(Limit::IdleSecsMax);
-        let arriving = Limited::new(body, bytes_max).collect();
+        let arriving = gather(Limited::new(body, bytes_max));
         let Ok(arrived) = tokio::time::timeout(patience, arriving).await else {
             self.app.limits.hit(Limit::IdleSecsMax);
             return Err(Error::peer(
@@ -570,7 +588,7 @@ impl Call {
             ));
         };
         match arrived {
-            Ok(collected) => Ok(collected.to_bytes()),
+            Ok(body) => Ok(body),
             Err(error) if error.is::<LengthLimitError>() => {
                 self.app.limits.hit(limit);
                 Err(Error::peer(
@@ -583,5 +601,60 @@ impl Call {
                     .with_detail(error.to_string()),
             ),
         }
+    }
+}
+
+/// A body in one piece. A long one grows in one block, which the allocator gives back whole: thousands of pieces side by side would
+/// leave the memory of the largest body to the process for good.
+async fn gather<B>(mut body: Limited<B>) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut only = Bytes::new();
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if only.is_empty() && whole.is_empty() {
+            only = data;
+            continue;
+        }
+        // Most bodies come in one piece, which is not copied.
+        whole.extend_from_slice(&std::mem::take(&mut only));
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { only } else { whole.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+
+    fn pieces(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = std::io::Error> + Unpin {
+        let frames: Vec<_> = pieces
+            .iter()
+            .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
+        StreamBody::new(futures_util::stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn a_body_comes_in_one_piece() {
+        let whole = Bytes::from_static(b"whole");
+        let gathered = gather(Limited::new(Full::new(whole.clone()), 5)).await.unwrap();
+        assert_eq!(gathered.as_ptr(), whole.as_ptr(), "a single piece is not copied");
+        for parts in [&["", "ab", "", "c", "def"][..], &["abcdef"], &["abc", "def", ""]] {
+            let gathered = gather(Limited::new(pieces(parts), 6)).await.unwrap();
+            assert_eq!(gathered, "abcdef");
+        }
+        assert!(gather(Limited::new(pieces(&[]), 6)).await.unwrap().is_empty());
+        let error = gather(Limited::new(pieces(&["abcd", "efg"]), 6))
+            .await
+            .unwrap_err();
+        assert!(error.is::<LengthLimitError>());
     }
 }

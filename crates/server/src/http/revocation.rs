@@ -1,4 +1,4 @@
-//! Revoked certificates: block list and revocation lists (Ironhub's own paths below `/$ironhub/v1/revocation/`).
+//! Revoked certificates: block list, revocation lists, and who is asked by OCSP (Ironhub's own paths below `/$ironhub/v1/revocation/`).
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use hub::clock::Timestamp;
 use hub::error::{Code, Error};
 use hub::limits::Limit;
 use hub::trust::revocation::{
-    Block, Definition, InvalidTarget, ListName, ListStatus, Reason, RevocationList, Source, Target,
+    Block, Definition, InvalidTarget, ListName, ListStatus, Named, Reason, RevocationList, Source, Target,
     certificate_der,
 };
 use hyper::StatusCode;
@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::reply::{self, Reply};
 use super::request::Call;
+use super::responders;
 use super::route::RevocationRoute;
 
 /// What to block, in one of four ways.
@@ -82,6 +83,10 @@ pub(super) async fn answer(call: Call, route: &RevocationRoute) -> Result<Reply,
         RevocationRoute::UploadList(name) => upload(call, name).await,
         RevocationRoute::RefreshList(name) => refresh(&call, name).await,
         RevocationRoute::RemoveList(name) => remove(&call, name).await,
+        RevocationRoute::ListResponders => responders::list(&call),
+        RevocationRoute::DefineResponder(name) => responders::define(call, name).await,
+        RevocationRoute::AskResponder(name) => responders::ask(call, name).await,
+        RevocationRoute::RemoveResponder(name) => responders::remove(&call, name).await,
         RevocationRoute::Settings => settings(call).await,
     }
 }
@@ -176,7 +181,7 @@ async fn settings(mut call: Call) -> Result<Reply, Error> {
     reply::json(StatusCode::OK, &json!({ "requireStatus": body.require_status }))
 }
 
-fn target(body: &BlockBody) -> Result<(Target, String), Error> {
+fn target(body: &BlockBody) -> Result<(Target, Named), Error> {
     let der = |text: &str| certificate_der(text).ok_or_else(|| argument(InvalidTarget::Certificate));
     match (
         &body.certificate,
@@ -189,7 +194,7 @@ fn target(body: &BlockBody) -> Result<(Target, String), Error> {
             Target::certificate(&der(certificate)?).map_err(argument)
         }
         (None, Some(digits), None, None, None) => {
-            Ok((Target::thumbprint(digits).map_err(argument)?, String::new()))
+            Ok((Target::thumbprint(digits).map_err(argument)?, Named::default()))
         }
         (None, None, Some(issuer), Some(serial), None) => {
             Target::serial(&der(issuer)?, serial).map_err(argument)
@@ -245,10 +250,10 @@ fn show_list(status: &ListStatus, now: Timestamp) -> serde_json::Value {
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::argument(format!("The body cannot be read: {error}")))
 }
 
-fn argument(invalid: impl std::fmt::Display) -> Error {
+pub(super) fn argument(invalid: impl std::fmt::Display) -> Error {
     Error::argument(invalid.to_string())
 }

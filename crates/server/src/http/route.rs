@@ -32,6 +32,14 @@ pub(crate) enum RevocationRoute {
     RefreshList(String),
     /// `DELETE lists/{name}`
     RemoveList(String),
+    /// `GET responders`
+    ListResponders,
+    /// `PUT responders/{name}`
+    DefineResponder(String),
+    /// `POST responders/{name}/ask`
+    AskResponder(String),
+    /// `DELETE responders/{name}`
+    RemoveResponder(String),
     /// `PUT settings`
     Settings,
 }
@@ -48,11 +56,16 @@ impl RevocationRoute {
             (["lists", _], "DELETE") => Ok(Self::RemoveList(id)),
             (["lists", _, "content"], "PUT") => Ok(Self::UploadList(id)),
             (["lists", _, "refresh"], "POST") => Ok(Self::RefreshList(id)),
+            (["responders"], "GET") => Ok(Self::ListResponders),
+            (["responders", _], "PUT") => Ok(Self::DefineResponder(id)),
+            (["responders", _], "DELETE") => Ok(Self::RemoveResponder(id)),
+            (["responders", _, "ask"], "POST") => Ok(Self::AskResponder(id)),
             (["settings"], "PUT") => Ok(Self::Settings),
             (
-                ["blocks" | "lists" | "settings"]
-                | ["blocks" | "lists", _]
-                | ["lists", _, "content" | "refresh"],
+                ["blocks" | "lists" | "responders" | "settings"]
+                | ["blocks" | "lists" | "responders", _]
+                | ["lists", _, "content" | "refresh"]
+                | ["responders", _, "ask"],
                 _,
             ) => Err(NoRoute::Method),
             _ => Err(NoRoute::Path),
@@ -75,6 +88,8 @@ pub(crate) enum Route {
     ListDevices,
     /// `POST /devices`
     BulkDevices,
+    /// `POST /devices/keys/regenerate`
+    RegenerateKeys,
     /// `GET /devices/{id}/modules`
     ListModules(String),
     /// `PUT /devices/{id}/modules/{module}`
@@ -222,6 +237,7 @@ impl Route {
         match (words.as_slice(), method.as_str()) {
             (["devices"], "GET") => Ok(Self::ListDevices),
             (["devices"], "POST") => Ok(Self::BulkDevices),
+            (["devices", "keys", "regenerate"], "POST") => Ok(Self::RegenerateKeys),
             (["devices", _], "PUT") => Ok(Self::PutDevice(id(1))),
             (["devices", _], "GET") => Ok(Self::GetDevice(id(1))),
             (["devices", _], "DELETE") => Ok(Self::DeleteDevice(id(1))),
@@ -259,6 +275,7 @@ impl Route {
             (
                 ["devices"]
                 | ["devices", _]
+                | ["devices", "keys", "regenerate"]
                 | ["devices", _, "modules" | "commands" | "files"]
                 | ["devices", _, "files", "notifications"]
                 | ["devices", _, "files", "notifications", _]
@@ -374,6 +391,17 @@ impl Route {
         }
     }
 
+    /// The device whose modules are asked for.
+    pub(crate) fn device_of_modules(&self) -> Option<&str> {
+        match self {
+            Self::ListModules(device)
+            | Self::PutModule(device, _)
+            | Self::GetModule(device, _)
+            | Self::DeleteModule(device, _) => Some(device),
+            _ => None,
+        }
+    }
+
     /// The endpoints of which one must be open to the peer's address: modules are looked after by services and by edge devices.
     pub(crate) fn endpoints(&self) -> &'static [Endpoint] {
         match self {
@@ -389,53 +417,6 @@ impl Route {
             Self::Monitor => &[Endpoint::Reader],
             _ => &[Endpoint::Service],
         }
-    }
-
-    /// Whether the path is one of Azure's, which need an `api-version`.
-    pub(crate) fn needs_api_version(&self) -> bool {
-        !matches!(
-            self,
-            Self::GetSettings
-                | Self::PatchSettings
-                | Self::Revocation(_)
-                | Self::Status
-                | Self::Advice
-                | Self::Audit
-                | Self::ExportAudit
-                | Self::CheckAudit
-                | Self::Events
-                | Self::Monitor
-                | Self::ListConsumerGroups
-                | Self::PutConsumerGroup(_)
-                | Self::DeleteConsumerGroup(_)
-                | Self::ListAuthorities
-                | Self::GetAuthority(_)
-                | Self::PutAuthority(_)
-                | Self::DeleteAuthority(_)
-                | Self::DrawAuthorityCode(_)
-                | Self::VerifyAuthority(_)
-                | Self::ListPolicies
-                | Self::CreatePolicy
-                | Self::GetPolicy(_)
-                | Self::PutPolicy(_)
-                | Self::DeletePolicy(_)
-                | Self::RotatePolicy(_)
-                | Self::ListIssuers
-                | Self::PutIssuer(_)
-                | Self::DeleteIssuer(_)
-                | Self::ListRoles
-                | Self::PutRole(_)
-                | Self::DeleteRole(_)
-                | Self::ListAssignments
-                | Self::Assign
-                | Self::Unassign(_)
-                | Self::SendCommand(_)
-                | Self::Explain(_)
-                | Self::ExplainAuth
-                | Self::WatchTwin(_)
-                | Self::MasterKeyStatus
-                | Self::RotateMasterKey
-        )
     }
 }
 
@@ -474,6 +455,15 @@ mod tests {
         );
         assert_eq!(find("GET", "/statistics/Devices"), Ok(Route::DeviceStatistics));
         assert_eq!(find("PATCH", "/devices/a"), Err(NoRoute::Method));
+        assert_eq!(
+            find("POST", "/Devices/Keys/Regenerate"),
+            Ok(Route::RegenerateKeys)
+        );
+        assert_eq!(find("GET", "/devices/keys/regenerate"), Err(NoRoute::Method));
+        assert_eq!(
+            find("GET", "/devices/keys"),
+            Ok(Route::GetDevice("keys".to_owned()))
+        );
         assert_eq!(find("GET", "/"), Err(NoRoute::Path));
         assert_eq!(find("GET", "/devices/a/b"), Err(NoRoute::Path));
         assert_eq!(
@@ -498,6 +488,16 @@ mod tests {
         );
         assert_eq!(
             find("GET", "/$ironhub/v1/revocation/lists/x"),
+            Err(NoRoute::Method)
+        );
+        assert_eq!(
+            find("POST", "/$ironhub/v1/revocation/responders/Root-1/ask"),
+            Ok(Route::Revocation(RevocationRoute::AskResponder(
+                "Root-1".to_owned()
+            )))
+        );
+        assert_eq!(
+            find("GET", "/$ironhub/v1/revocation/responders/x/ask"),
             Err(NoRoute::Method)
         );
         assert_eq!(find("GET", "/$ironhub/v1/revocation"), Err(NoRoute::Path));

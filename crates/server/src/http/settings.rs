@@ -4,10 +4,12 @@ use hub::access::operation::{Management, ReadHub};
 use hub::error::{Code, Error};
 use hub::identity::IfMatch;
 use hub::network::{Action, Endpoint};
-use hub::settings::{Change, Current, Settings};
+use hub::settings::{Change, Current, Settings, TlsVersion};
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use serde::Serialize;
+
+use crate::tls::KeyKind;
 
 use super::reply::{self, Reply};
 use super::request::Call;
@@ -35,6 +37,7 @@ pub(super) async fn patch(mut call: Call) -> Result<Reply, Error> {
         if !is_forced {
             check_caller(&call, &changed)?;
         }
+        check_tls(&call, &changed)?;
         Ok(changed)
     };
     let current = call.hub.update_settings(&proof, apply, &if_match).await?;
@@ -54,6 +57,31 @@ pub(super) fn check_caller(call: &Call, changed: &Settings) -> Result<(), Error>
              changed. Allow it first, or ask with force=true (`--force`)"
         ),
     ))
+}
+
+/// Refuses cipher suites of TLS 1.2 of which none goes with the keys of the hub's certificates: the version would be left without any.
+pub(super) fn check_tls(call: &Call, changed: &Settings) -> Result<(), Error> {
+    let Some(files) = call.app.certificates.get() else {
+        return Ok(());
+    };
+    let is_asked = changed.tls.cipher_suites.is_some() && changed.tls.lowest_version() == TlsVersion::V1_2;
+    let shown = files.of_hub(call.hub.name().as_str());
+    let mut kinds: Vec<KeyKind> = shown.iter().map(|certificate| certificate.key_kind).collect();
+    kinds.dedup();
+    if !is_asked
+        || kinds
+            .iter()
+            .any(|kind| kind.has_suite(changed.tls.effective_suites()))
+    {
+        return Ok(());
+    }
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    Err(Error::argument(format!(
+        "cipherSuites names no suite of TLS 1.2 that goes with the hub's certificates, whose keys are of the kind {}: add one such as \
+         TLS_ECDHE_{}_WITH_AES_128_GCM_SHA256, or set minTlsVersion to \"1.3\"",
+        kinds.join(" and "),
+        kinds.first().copied().unwrap_or("ECDSA")
+    )))
 }
 
 fn settings_reply(current: &Current) -> Result<Reply, Error> {

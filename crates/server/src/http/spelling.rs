@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::listen::Stream;
 
 use super::connection::Peer;
+use super::linger::Linger;
 
 /// What the names of properties begin with.
 pub(super) const PROPERTY_PREFIX: &str = "iothub-app-";
@@ -112,6 +113,8 @@ pub(super) struct Spelled {
     stream: Stream,
     peer: Arc<Peer>,
     is_lifted: bool,
+    // Made when the stream is closed on a peer that may not have heard its answer.
+    linger: Option<Linger>,
 }
 
 impl Spelled {
@@ -120,6 +123,7 @@ impl Spelled {
             stream,
             peer,
             is_lifted: false,
+            linger: None,
         }
     }
 
@@ -162,7 +166,15 @@ impl AsyncWrite for Spelled {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let spelled = self.as_mut().get_mut();
+        if spelled.linger.is_none() {
+            ready!(Pin::new(&mut spelled.stream).poll_shutdown(context))?;
+            if !spelled.peer.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = spelled.linger.get_or_insert_with(Linger::new);
+        linger.poll(&mut spelled.stream, context)
     }
 
     fn poll_write_vectored(

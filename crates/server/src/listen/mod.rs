@@ -6,7 +6,7 @@ mod drain;
 mod strangers;
 mod stream;
 
-pub(crate) use accept::{Accept, Arrival, evicted, serve, timed_out};
+pub(crate) use accept::{Accept, Arrival, HubFinder, evicted, serve, timed_out};
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind};
 pub(crate) use drain::{Drain, Draining, Tracker};

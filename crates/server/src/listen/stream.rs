@@ -3,15 +3,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use hub::settings::TlsVersion;
+use hub::settings::{CipherSuite, TlsAgreement, TlsVersion};
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::TlsStream;
 use crate::websocket::WebSocket;
+
+/// Bytes that are thrown away in one go.
+const DISCARDED_AT_ONCE_BYTES: usize = 4_096;
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -20,9 +23,9 @@ pub(crate) enum Stream {
     Tls(TlsStream),
     /// Plain.
     Plain(TcpStream),
-    /// A pipe in memory, whose other end a test has.
+    /// A pipe in memory, whose other end a test has, with the certificates of a handshake that it stands for.
     #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+    Memory(tokio::io::DuplexStream, Vec<Vec<u8>>),
     /// Frames of a WebSocket.
     WebSocket(Box<WebSocket<Stream>>),
 }
@@ -34,7 +37,7 @@ impl Stream {
             Self::Tls(stream) => stream.server_name(),
             Self::Plain(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::WebSocket(socket) => socket.transport().server_name(),
         }
     }
@@ -45,21 +48,26 @@ impl Stream {
             Self::Tls(stream) => stream.peer_has_left(),
             Self::Plain(_) | Self::WebSocket(_) => false,
             #[cfg(test)]
-            Self::Memory(_) => false,
+            Self::Memory(..) => false,
         }
     }
 
-    /// The version of TLS; none of a plain connection.
-    pub(crate) fn tls_version(&self) -> Option<TlsVersion> {
+    /// What was agreed upon in TLS; nothing of a plain connection.
+    pub(crate) fn tls(&self) -> Option<TlsAgreement> {
         match self {
-            Self::Tls(stream) => Some(match stream.version() {
-                Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
-                _ => TlsVersion::V1_2,
+            Self::Tls(stream) => Some(TlsAgreement {
+                version: match stream.version() {
+                    Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+                    _ => TlsVersion::V1_2,
+                },
+                cipher_suite: stream
+                    .cipher_suite()
+                    .and_then(|suite| CipherSuite::from_number(suite.suite().into())),
             }),
             Self::Plain(_) => None,
             #[cfg(test)]
-            Self::Memory(_) => None,
-            Self::WebSocket(socket) => socket.transport().tls_version(),
+            Self::Memory(..) => None,
+            Self::WebSocket(socket) => socket.transport().tls(),
         }
     }
 
@@ -74,7 +82,7 @@ impl Stream {
                 .collect(),
             Self::Plain(_) => Vec::new(),
             #[cfg(test)]
-            Self::Memory(_) => Vec::new(),
+            Self::Memory(_, certificates) => certificates.clone(),
             Self::WebSocket(socket) => socket.transport().peer_certificates(),
         }
     }
@@ -86,9 +94,23 @@ impl Stream {
             Self::Tls(stream) => stream.said(is_enough).await,
             Self::Plain(stream) => stream.readable().await,
             #[cfg(test)]
-            Self::Memory(_) => Ok(()),
+            Self::Memory(..) => Ok(()),
             Self::WebSocket(_) => Ok(()),
         }
+    }
+
+    /// Takes bytes that still come, undecrypted, and throws them away; 0 when the peer has closed.
+    pub(crate) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [0; DISCARDED_AT_ONCE_BYTES];
+        let mut room = ReadBuf::new(&mut room);
+        ready!(match self {
+            Self::Tls(stream) => stream.poll_read_raw(context, &mut room),
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, &mut room),
+            #[cfg(test)]
+            Self::Memory(stream, ..) => Pin::new(stream).poll_read(context, &mut room),
+            Self::WebSocket(socket) => return socket.transport_mut().poll_discard(context),
+        })?;
+        Poll::Ready(Ok(room.filled().len()))
     }
 
     /// The peer is known now: reads may be larger.
@@ -97,7 +119,7 @@ impl Stream {
             Self::Tls(stream) => stream.lift_stranger_limit(),
             Self::Plain(_) => {}
             #[cfg(test)]
-            Self::Memory(_) => {}
+            Self::Memory(..) => {}
             Self::WebSocket(socket) => {
                 socket.lift_stranger_limit();
                 socket.transport_mut().lift_stranger_limit();
@@ -116,7 +138,7 @@ impl AsyncRead for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_read(context, target),
             Self::Plain(stream) => Pin::new(stream).poll_read(context, target),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_read(context, target),
+            Self::Memory(stream, _) => Pin::new(stream).poll_read(context, target),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_read(context, target),
         }
     }
@@ -128,7 +150,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_write(context, data),
             Self::Plain(stream) => Pin::new(stream).poll_write(context, data),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_write(context, data),
+            Self::Memory(stream, _) => Pin::new(stream).poll_write(context, data),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_write(context, data),
         }
     }
@@ -138,7 +160,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_flush(context),
+            Self::Memory(stream, _) => Pin::new(stream).poll_flush(context),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_flush(context),
         }
     }
@@ -148,7 +170,7 @@ impl AsyncWrite for Stream {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             #[cfg(test)]
-            Self::Memory(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Memory(stream, _) => Pin::new(stream).poll_shutdown(context),
             Self::WebSocket(socket) => Pin::new(socket.as_mut()).poll_shutdown(context),
         }
     }

@@ -7,11 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use engines::sqlite::SqliteStore;
+use hub::access::{Authorized, operation::Management};
 use hub::clock::{Clock, Timestamp};
 use hub::entropy::Entropy;
 use hub::error::{Code, Error};
 use hub::hub::{Hub, Hubs};
-use hub::secret::{MasterKey, MasterKeyId, MasterKeys, Progress, Resealer, Vault, ledger};
+use hub::secret::ledger::{self, Rotator};
+use hub::secret::{MasterKey, MasterKeyId, MasterKeys, Progress, Resealer, Vault};
 use hub::store::Store;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify};
@@ -82,12 +84,16 @@ impl MasterKeyService {
         }
     }
 
-    /// Seals under another key from now on: the first of the file, if that is a new one, or else one that is drawn and written
+    /// Seals under another key from now on, and tells of it in the trail of every hub: the first of the file, if that is a new one, or else one that is drawn and written
     /// there. Durable when it returns; everything else is sealed again by and by.
     ///
     /// # Errors
     /// `ArgumentInvalid` when the server cannot write where its keys come from; what to do instead is in the text.
-    pub(crate) async fn rotate(&self, hubs: &Hubs) -> Result<MasterKeyId, Error> {
+    pub(crate) async fn rotate(
+        &self,
+        hubs: &Hubs,
+        proof: &Authorized<Management>,
+    ) -> Result<MasterKeyId, Error> {
         let mut keys = self.keys.lock().await;
         let Some(path) = self.source.writable() else {
             return Err(Error::argument(format!(
@@ -119,8 +125,9 @@ impl MasterKeyService {
             on_disk
         };
         let id = next.current().id();
+        let by = Rotator::new(proof.caller(), self.clock.now()).of_hub(proof.hub());
         for hub in hubs.all() {
-            ledger::admit(&*self.store, &self.vault, hub.name(), id).await?;
+            ledger::admit(&*self.store, &self.vault, hub.name(), id, &by).await?;
         }
         let full = |error: hub::secret::VaultFull| Error::operator(Code::GenericConflict, error.to_string());
         self.vault.adopt(next.current()).map_err(full)?;

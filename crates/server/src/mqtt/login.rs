@@ -83,7 +83,10 @@ impl TurnedAway {
 /// An unknown identity and a bad credential are 5, a disabled one and everything that may pass is 3: SDKs stop for good at 5
 /// (device-mqtt-https.md 3.3). 3 was seen of a hub with network rules, too (service-rest.md 19).
 pub(crate) fn code_of(refusal: &Refusal) -> ConnectCode {
-    let may_change = matches!(refusal.reason, Reason::IdentityDisabled | Reason::NetworkDenied);
+    let may_change = matches!(
+        refusal.reason,
+        Reason::IdentityDisabled | Reason::NetworkDenied | Reason::CertificateStatusUnknown
+    );
     if refusal.is_passing() || may_change {
         ConnectCode::ServerUnavailable
     } else {
@@ -188,7 +191,7 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     let admitted = hub
         .gate()
         .admit(Endpoint::Device, from)
-        .and_then(|admitted| hub.admit_tls(stream.tls_version()).map(|()| admitted))
+        .and_then(|admitted| hub.admit_tls(stream.tls()).map(|()| admitted))
         .map_err(|refusal| TurnedAway::refused(&refusal.by(Subject::Identity(identity.clone()))))?;
     let will = own_will(connect.will.as_ref(), &identity)?;
     let token = password(&connect)?;

@@ -4,8 +4,11 @@
 //! connection remembers of commands under way; the other modules take user names, topics, filters and property bags
 //! apart, or put them together.
 
+#[cfg(test)]
+mod access_matrix;
 mod command_topic;
 mod connection;
+mod demand;
 mod ending;
 mod login;
 mod properties;
@@ -15,6 +18,7 @@ mod username;
 mod window;
 
 pub(crate) use connection::serve;
+pub(crate) use demand::{TOPICS, Way};
 pub(crate) use login::{code_of, limits};
 
 #[cfg(feature = "fuzzing")]

@@ -18,7 +18,7 @@ pub(super) struct SubscriptionSet {
 }
 
 /// The kinds whose filter follows from the identity alone.
-const FIXED: [Subscription; 7] = [
+pub(super) const FIXED: [Subscription; 7] = [
     Subscription::Commands,
     Subscription::CommandsOfPlus,
     Subscription::Methods,

@@ -11,16 +11,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
+use hub::settings::TlsSettings;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::ioctl_fionread;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{ProtocolVersion, SupportedCipherSuite};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::certificates::take_server_name;
+use super::hello::{self, Found, Hello, Offer};
+use super::terms::Terms;
 
 /// Largest TLS record on the wire: 16 KiB of plaintext, expansion of TLS 1.2, header (RFC 5246, 6.2.3).
 const RECORD_BYTES_MAX: usize = 16_384 + 2_048 + 5;
@@ -36,6 +38,10 @@ const STRANGER_PARTIAL_BYTES_MAX: usize = 10 * 1_024;
 
 /// Header of a record: type, version, length.
 const HEADER_BYTES: usize = 5;
+
+/// The fatal alert `protocol_version`. The library misses members that older clients do not send before it looks at their version, and
+/// would say `handshake_failure`.
+const PROTOCOL_VERSION_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// What one write encrypts at most.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
@@ -54,6 +60,14 @@ pub(crate) enum HandshakeError {
     /// The peer does not speak TLS as it should, or nothing in common.
     #[error("TLS handshake failed: {0}")]
     Tls(#[from] rustls::Error),
+    /// What the peer offers is not enough, or nothing in common; its alert said so.
+    #[error("TLS handshake failed: {error}")]
+    Insufficient {
+        /// The library's word on it.
+        error: rustls::Error,
+        /// What the peer offered.
+        offer: Offer,
+    },
     /// The connection broke.
     #[error("the connection broke during the TLS handshake: {0}")]
     Io(#[from] io::Error),
@@ -67,12 +81,37 @@ impl HandshakeError {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::Closed;
         }
-        match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
-            Some(tls) => Self::Tls(tls.clone()),
-            None => Self::Io(error),
+        let error = match error.downcast::<Self>() {
+            Ok(known) => return known,
+            Err(error) => error,
+        };
+        match error.downcast::<rustls::Error>() {
+            Ok(error) => Self::Tls(error),
+            Err(error) => Self::Io(error),
+        }
+    }
+}
+
+/// A handshake that failed, and the name that the peer asked for.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: HandshakeError,
+    pub(crate) server_name: Option<Box<str>>,
+}
+
+/// Where the handshake or what follows it stands.
+enum Session {
+    /// The peer has not said what it wants, so the terms are not chosen.
+    Awaited(Arc<Terms>),
+    /// The library has its configuration.
+    Open(Box<UnbufferedServerConnection>),
+}
+
+impl Session {
+    fn open(&self) -> Option<&UnbufferedServerConnection> {
+        match self {
+            Self::Awaited(_) => None,
+            Self::Open(tls) => Some(tls),
         }
     }
 }
@@ -80,7 +119,7 @@ impl HandshakeError {
 /// The server's side of a TLS connection over TCP.
 pub(crate) struct TlsStream {
     tcp: TcpStream,
-    tls: Box<UnbufferedServerConnection>,
+    session: Session,
     server_name: Option<Box<str>>,
     read_bytes_max: usize,
     // The beginning of a record that has not arrived whole.
@@ -97,11 +136,11 @@ pub(crate) struct TlsStream {
 }
 
 impl TlsStream {
-    /// Performs the handshake. Without a deadline of its own: the caller sets one.
-    pub(crate) async fn accept(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
+    /// Performs the handshake on the terms of the hub that the peer asks for. Without a deadline of its own: the caller sets one.
+    pub(crate) async fn accept(tcp: TcpStream, terms: Arc<Terms>) -> Result<Self, Failed> {
         let mut stream = Self {
             tcp,
-            tls: Box::new(UnbufferedServerConnection::new(config)?),
+            session: Session::Awaited(terms),
             server_name: None,
             read_bytes_max: STRANGER_READ_BYTES_MAX,
             partial: Vec::new(),
@@ -112,10 +151,13 @@ impl TlsStream {
             outgoing_waits: false,
             read_closed: false,
         };
-        std::future::poll_fn(|context| stream.poll_handshake(context))
-            .await
-            .map_err(HandshakeError::from_io)?;
-        Ok(stream)
+        match std::future::poll_fn(|context| stream.poll_handshake(context)).await {
+            Ok(()) => Ok(stream),
+            Err(error) => Err(Failed {
+                error: HandshakeError::from_io(error),
+                server_name: stream.server_name,
+            }),
+        }
     }
 
     /// The name that the client asked for (SNI).
@@ -125,12 +167,17 @@ impl TlsStream {
 
     /// The version that was agreed upon.
     pub(crate) fn version(&self) -> Option<ProtocolVersion> {
-        self.tls.protocol_version()
+        self.session.open()?.protocol_version()
+    }
+
+    /// The cipher suite that was agreed upon.
+    pub(crate) fn cipher_suite(&self) -> Option<SupportedCipherSuite> {
+        self.session.open()?.negotiated_cipher_suite()
     }
 
     /// The certificates of the client, leaf first, whose key it proved to hold. Their trust is not decided here.
     pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.tls.peer_certificates()
+        self.session.open()?.peer_certificates()
     }
 
     /// The peer is known now: reads may be larger.
@@ -159,12 +206,25 @@ impl TlsStream {
         self.read_closed && has_closed()
     }
 
+    /// Reads what comes over TCP as it is; the stream is of no use for reading afterwards.
+    pub(crate) fn poll_read_raw(
+        &mut self,
+        context: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(context, target)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.session.open().is_none_or(|tls| tls.is_handshaking())
+    }
+
     fn is_stranger(&self) -> bool {
         self.read_bytes_max == STRANGER_READ_BYTES_MAX
     }
 
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.tls.is_handshaking() {
+        while self.is_handshaking() {
             if self.read_closed {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -224,8 +284,8 @@ impl TlsStream {
             self.outgoing_waits = may_wait
                 && !self.outgoing.is_empty()
                 && result.is_ok()
-                && !self.tls.is_handshaking()
-                && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+                && !self.is_handshaking()
+                && self.version() == Some(ProtocolVersion::TLSv1_3);
             // An alert or a reply of the handshake must go out before anything else is awaited.
             let sent = if self.outgoing_waits {
                 self.outgoing.shrink_to_fit();
@@ -233,7 +293,7 @@ impl TlsStream {
             } else {
                 self.poll_send(context)
             };
-            let consumed = result.map_err(invalid_data)?;
+            let consumed = result?;
             self.partial = input.get(consumed..).unwrap_or_default().to_vec();
             let is_of_many = record_bytes(&self.partial).is_some_and(|first| first <= self.partial.len());
             if is_of_many && self.is_stranger() && self.partial.len() > STRANGER_PARTIAL_BYTES_MAX {
@@ -248,21 +308,49 @@ impl TlsStream {
     }
 
     /// Takes whole records from `input`; gives the number of bytes that are done with.
-    fn process(&mut self, input: &mut [u8]) -> Result<usize, rustls::Error> {
+    fn process(&mut self, input: &mut [u8]) -> io::Result<usize> {
         let is_stranger = self.is_stranger();
+        let offer = match &self.session {
+            Session::Open(_) => None,
+            Session::Awaited(terms) => match hello::read(input) {
+                // All of it is needed to choose; it comes again with what is missing.
+                Found::Incomplete => return Ok(0),
+                Found::Unreadable => {
+                    self.session = begin(terms, terms.demands(None))?;
+                    None
+                }
+                Found::Whole(Hello { server_name, offer }) => {
+                    let demands = terms.demands(server_name.as_deref());
+                    self.server_name = server_name;
+                    if !offer.holds_version_from(demands.lowest_version()) {
+                        self.outgoing.extend_from_slice(&PROTOCOL_VERSION_ALERT);
+                        let error = rustls::PeerIncompatible::Tls12NotOfferedOrEnabled.into();
+                        return Err(insufficient(error, offer));
+                    }
+                    self.session = begin(terms, demands)?;
+                    Some(offer)
+                }
+            },
+        };
         let mut consumed = 0;
         loop {
             let rest = input.get_mut(consumed..).unwrap_or_default();
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
+            let Session::Open(tls) = &mut self.session else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
+            let UnbufferedStatus { mut discard, state } = tls.process_tls_records(rest);
             let mut done = false;
             match state {
                 Err(error) => {
                     self.queue_alert();
-                    return Err(error);
+                    return Err(match (offer, &error) {
+                        (Some(offer), rustls::Error::PeerIncompatible(_)) => insufficient(error, offer),
+                        _ => invalid_data(error),
+                    });
                 }
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        let record = record?;
+                        let record = record.map_err(invalid_data)?;
                         discard += record.discard;
                         if is_stranger {
                             // Room to grow would be room that a stranger holds.
@@ -272,7 +360,7 @@ impl TlsStream {
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append_encoded(&mut self.outgoing, |room| data.encode(room))?;
+                    append_encoded(&mut self.outgoing, |room| data.encode(room)).map_err(invalid_data)?;
                 }
                 // What was encoded lies in `outgoing` and is sent in order, which is all that this state asks.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -283,10 +371,7 @@ impl TlsStream {
                 }
                 Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => done = true,
                 // Early data is never offered.
-                Ok(_) => return Err(rustls::Error::HandshakeNotComplete),
-            }
-            if self.server_name.is_none() && self.tls.is_handshaking() {
-                self.server_name = take_server_name();
+                Ok(_) => return Err(invalid_data(rustls::Error::HandshakeNotComplete)),
             }
             consumed += discard;
             if done {
@@ -297,10 +382,13 @@ impl TlsStream {
 
     /// After an error the library has an alert for the peer; it goes out as well as it can.
     fn queue_alert(&mut self) {
+        let Session::Open(tls) = &mut self.session else {
+            return;
+        };
         while let UnbufferedStatus {
             state: Ok(ConnectionState::EncodeTlsData(mut data)),
             ..
-        } = self.tls.process_tls_records(&mut [])
+        } = tls.process_tls_records(&mut [])
         {
             if append_encoded(&mut self.outgoing, |room| data.encode(room)).is_err() {
                 return;
@@ -334,13 +422,11 @@ impl TlsStream {
         ) -> Result<usize, EncryptError>,
     ) -> io::Result<()> {
         OUTGOING.with_borrow_mut(|buffer| {
+            let Session::Open(tls) = &mut self.session else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
             let length = loop {
-                match self
-                    .tls
-                    .process_tls_records(&mut [])
-                    .state
-                    .map_err(invalid_data)?
-                {
+                match tls.process_tls_records(&mut []).state.map_err(invalid_data)? {
                     ConnectionState::WriteTraffic(mut traffic) => {
                         break encrypt(&mut traffic, buffer).map_err(io::Error::other)?;
                     }
@@ -419,7 +505,7 @@ impl AsyncWrite for TlsStream {
             ready!(self.poll_send(context))?;
         }
         // A second call finds the alert sent and queues nothing.
-        if !self.tls.is_handshaking() {
+        if !self.is_handshaking() {
             let queued = self.encrypt_and_send(context, |traffic, room| {
                 WriteTraffic::queue_close_notify(traffic, room)
             });
@@ -455,6 +541,20 @@ fn is_there(tcp: &TcpStream, bytes: usize) -> io::Result<()> {
         0 => Err(io::ErrorKind::WouldBlock.into()),
         _ => Ok(()),
     }
+}
+
+/// Begins a session that meets the demands.
+fn begin(terms: &Terms, demands: TlsSettings) -> io::Result<Session> {
+    let config = terms.config(demands).map_err(invalid_data)?;
+    let tls = UnbufferedServerConnection::new(config).map_err(invalid_data)?;
+    Ok(Session::Open(Box::new(tls)))
+}
+
+fn insufficient(error: rustls::Error, offer: Offer) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        HandshakeError::Insufficient { error, offer },
+    )
 }
 
 fn invalid_data(error: rustls::Error) -> io::Error {

@@ -83,7 +83,13 @@ struct Held {
     by_digest: HashMap<TokenDigest, Arc<Verified>>,
     // Oldest first.
     order: VecDeque<TokenDigest>,
+    // How many more are taken in for the oldest ones before it is looked again which of them are over.
+    until_sweep: usize,
 }
+
+/// A full cache is searched for tokens that are over once for so many, as a part of its size, that are taken in: searched for each of
+/// them, it would cost more than their signatures.
+const SWEEPS: usize = 8;
 
 impl Cache {
     pub(super) fn get(&self, digest: &TokenDigest) -> Option<Arc<Verified>> {
@@ -94,8 +100,16 @@ impl Cache {
     /// Keeps a token; when there are too many, the ones that are over go, and then the oldest.
     pub(super) fn put(&self, digest: TokenDigest, verified: Arc<Verified>, now: Timestamp, max: usize) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Held { by_digest, order } = &mut *held;
+        let Held {
+            by_digest,
+            order,
+            until_sweep,
+        } = &mut *held;
         if by_digest.len() >= max {
+            *until_sweep = until_sweep.saturating_sub(1);
+        }
+        if by_digest.len() >= max && *until_sweep == 0 {
+            *until_sweep = max / SWEEPS;
             by_digest.retain(|_, known| known.expires > now);
             order.retain(|digest| by_digest.contains_key(digest));
         }

@@ -34,8 +34,26 @@ pub enum Target {
         serial: Vec<u8>,
     },
     /// A CA with everything under it, by the SHA-256 digest of its key (`SubjectPublicKeyInfo`): also under another certificate of
-    /// the same key, and its own one.
+    /// the same key, and its own one. An anchor of the hub, whose path ends below its issuer, is blocked by the name of its issuer.
     Authority(Digest),
+}
+
+/// Who is blocked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// For people. May be empty.
+    pub shown: String,
+    /// SHA-256 of the name of a CA, DER.
+    pub(super) subject: Option<Digest>,
+}
+
+impl Named {
+    fn new(name: &[u8]) -> Self {
+        Self {
+            shown: shown(name),
+            subject: None,
+        }
+    }
 }
 
 /// The caller named nothing that can be blocked.
@@ -57,9 +75,9 @@ pub enum InvalidTarget {
 
 impl Target {
     /// The certificate itself, DER; and who it is.
-    pub fn certificate(der: &[u8]) -> Result<(Self, String), InvalidTarget> {
+    pub fn certificate(der: &[u8]) -> Result<(Self, Named), InvalidTarget> {
         let certificate = Certificate::parse(der).map_err(|_| InvalidTarget::Certificate)?;
-        Ok((Self::Certificate(sha256(der)), shown(certificate.subject)))
+        Ok((Self::Certificate(sha256(der)), Named::new(certificate.subject)))
     }
 
     /// A certificate by its thumbprint.
@@ -69,26 +87,29 @@ impl Target {
     }
 
     /// A certificate by that of its issuer and its serial number; and who the issuer is.
-    pub fn serial(issuer: &[u8], digits: &str) -> Result<(Self, String), InvalidTarget> {
+    pub fn serial(issuer: &[u8], digits: &str) -> Result<(Self, Named), InvalidTarget> {
         let issuer = Certificate::parse(issuer).map_err(|_| InvalidTarget::Certificate)?;
         let serial = from_hex(digits)
-            .map(|bytes| super::der::without_zeros(&bytes).to_vec())
+            .map(|bytes| crate::trust::der::without_zeros(&bytes).to_vec())
             .filter(|serial| (1..=SERIAL_BYTES_MAX).contains(&serial.len()))
             .ok_or(InvalidTarget::Serial)?;
         let target = Self::Serial {
             issuer: sha256(issuer.subject),
             serial,
         };
-        Ok((target, shown(issuer.subject)))
+        Ok((target, Named::new(issuer.subject)))
     }
 
     /// A CA by a certificate of it; and who it is.
-    pub fn authority(der: &[u8]) -> Result<(Self, String), InvalidTarget> {
+    pub fn authority(der: &[u8]) -> Result<(Self, Named), InvalidTarget> {
         let certificate = Certificate::parse(der).map_err(|_| InvalidTarget::Certificate)?;
-        let name = shown(certificate.subject);
         if !certificate.is_ca().unwrap_or(false) {
-            return Err(InvalidTarget::NoAuthority(name));
+            return Err(InvalidTarget::NoAuthority(shown(certificate.subject)));
         }
+        let name = Named {
+            subject: Some(sha256(certificate.subject)),
+            ..Named::new(certificate.subject)
+        };
         Ok((Self::Authority(sha256(certificate.key)), name))
     }
 
@@ -128,6 +149,8 @@ pub struct Block {
     pub target: Target,
     /// Who that is, for people; the subject of a certificate, the issuer of a serial. May be empty.
     pub name: Arc<str>,
+    /// SHA-256 of the name of a CA, DER, by which anchors that it issued are known.
+    pub(super) subject: Option<Digest>,
     /// Since when.
     pub since: Timestamp,
     /// Why.
@@ -145,6 +168,8 @@ struct Stored {
     format: u8,
     #[serde(rename = "n")]
     name: String,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     #[serde(rename = "t")]
     since_micros: i64,
     #[serde(rename = "r")]
@@ -162,6 +187,7 @@ impl Block {
         let stored = Stored {
             format: FORMAT,
             name: self.name.to_string(),
+            subject: self.subject.map(|digest| hex(&digest)),
             since_micros: self.since.as_micros(),
             reason: self.reason.number(),
             note: self.note.clone(),
@@ -178,9 +204,17 @@ impl Block {
         if stored.format != FORMAT {
             return Err(damaged("its format is of another version"));
         }
+        let subject = match &stored.subject {
+            Some(digits) => {
+                let digest = from_hex(digits).and_then(|bytes| bytes.try_into().ok());
+                Some(digest.ok_or_else(|| damaged("the digest of its name"))?)
+            }
+            None => None,
+        };
         Ok(Self {
             target,
             name: stored.name.into(),
+            subject,
             since: Timestamp::from_micros(stored.since_micros),
             reason: Reason::from_number(stored.reason).ok_or_else(|| damaged("its reason"))?,
             note: stored.note,
@@ -200,6 +234,8 @@ impl Block {
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     pub(super) by_target: HashMap<Target, Arc<Block>>,
+    /// CAs by the digest of their name.
+    by_subject: HashMap<Digest, Vec<Arc<Block>>>,
     /// How many there are of each kind: nothing is hashed for a kind of which there are none.
     certificates: usize,
     serials: usize,
@@ -211,17 +247,31 @@ impl Blocks {
         self.remove(&block.target);
         *self.count(&block.target) += 1;
         let block = Arc::new(block);
+        if let Some(subject) = block.subject {
+            self.by_subject
+                .entry(subject)
+                .or_default()
+                .push(Arc::clone(&block));
+        }
         self.by_target.insert(block.target.clone(), Arc::clone(&block));
         block
     }
 
     pub(super) fn remove(&mut self, target: &Target) -> bool {
-        let was_there = self.by_target.remove(target).is_some();
-        if was_there {
-            let count = self.count(target);
-            *count = count.saturating_sub(1);
+        let Some(block) = self.by_target.remove(target) else {
+            return false;
+        };
+        let count = self.count(target);
+        *count = count.saturating_sub(1);
+        if let Some(subject) = block.subject
+            && let Some(namesakes) = self.by_subject.get_mut(&subject)
+        {
+            namesakes.retain(|other| other.target != *target);
+            if namesakes.is_empty() {
+                self.by_subject.remove(&subject);
+            }
         }
-        was_there
+        true
     }
 
     pub(super) fn len(&self) -> usize {
@@ -233,8 +283,8 @@ impl Blocks {
         self.len() + usize::from(!self.by_target.contains_key(target))
     }
 
-    /// Whether a certificate of a path is blocked.
-    pub(super) fn find(&self, certificate: &Certificate<'_>) -> Option<Cause> {
+    /// Whether a certificate of a path is blocked. `is_last` says that the path ends with it, so that only its issuer's name is known.
+    pub(super) fn find(&self, certificate: &Certificate<'_>, is_last: bool) -> Option<Cause> {
         if self.certificates > 0
             && let Some(block) = self.by_target.get(&Target::Certificate(sha256(certificate.der)))
         {
@@ -252,6 +302,12 @@ impl Blocks {
         if self.authorities > 0
             && let Some(block) = self.by_target.get(&Target::Authority(sha256(certificate.key)))
         {
+            return Some(Cause::AuthorityBlocked(Arc::clone(&block.name), block.since()));
+        }
+        // As with lists: rather one CA of the same name too many than a blocked one let in (docs/decisions/0011).
+        if is_last && !self.by_subject.is_empty() && !certificate.is_self_issued() {
+            let namesakes = self.by_subject.get(&sha256(certificate.issuer));
+            let block = namesakes.and_then(|namesakes| namesakes.first())?;
             return Some(Cause::AuthorityBlocked(Arc::clone(&block.name), block.since()));
         }
         None
@@ -299,6 +355,7 @@ mod tests {
         let block = Block {
             target: Target::Authority([0x0a; 32]),
             name: "CN=Root".into(),
+            subject: None,
             since: Timestamp::from_secs(1_764_200_000),
             reason: Reason::KeyCompromise,
             note: "stolen".to_owned(),
@@ -308,9 +365,21 @@ mod tests {
             br#"{"v":1,"n":"CN=Root","t":1764200000000000,"r":1,"c":"stolen","b":"policy 'iothubowner'"}"#;
         assert_eq!(block.encode().unwrap(), body);
         assert_eq!(Block::decode(&block.target.id(), body).unwrap(), block);
+        let named = Block {
+            subject: Some([0x0b; 32]),
+            ..block.clone()
+        };
+        let with_name =
+            String::from_utf8_lossy(body).replace(r#","t""#, &format!(r#","s":"{}","t""#, "0b".repeat(32)));
+        assert_eq!(named.encode().unwrap(), with_name.as_bytes());
+        assert_eq!(
+            Block::decode(&block.target.id(), with_name.as_bytes()).unwrap(),
+            named
+        );
         for damaged in [
             &b"{}"[..],
             b"",
+            br#"{"v":1,"n":"","s":"0b","t":0,"r":1,"b":""}"#,
             &body[1..],
             br#"{"v":2,"n":"","t":0,"r":1,"b":""}"#,
             br#"{"v":1,"n":"","t":0,"r":7,"b":""}"#,

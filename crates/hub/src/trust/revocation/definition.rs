@@ -22,7 +22,7 @@ const REFRESH_SECS: std::ops::RangeInclusive<u64> = 60..=30 * 86_400;
 pub const REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// Longest URL of a list.
-const URL_BYTES_MAX: usize = 1_024;
+pub(super) const URL_BYTES_MAX: usize = 1_024;
 
 const FORMAT: u8 = 1;
 
@@ -80,8 +80,7 @@ pub enum Source {
 impl Source {
     /// A URL that is read again after so many seconds.
     pub fn url(url: &str, refresh_secs: Option<u64>) -> Result<Self, InvalidDefinition> {
-        let is_url = url.starts_with("http://") || url.starts_with("https://");
-        if !is_url || url.len() > URL_BYTES_MAX {
+        if !is_url(url) {
             return Err(InvalidDefinition::Url);
         }
         let refresh_secs = refresh_secs.unwrap_or(REFRESH_DEFAULT.as_secs());
@@ -93,6 +92,12 @@ impl Source {
             refresh: Duration::from_secs(refresh_secs),
         })
     }
+}
+
+/// Whether a text may be the URL of a list or of a responder. Whether it leads anywhere shows when it is read.
+pub(super) fn is_url(text: &str) -> bool {
+    let is_http = text.starts_with("http://") || text.starts_with("https://");
+    is_http && text.len() <= URL_BYTES_MAX
 }
 
 /// What the operator said about a list.

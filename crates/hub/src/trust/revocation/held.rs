@@ -10,6 +10,7 @@ use super::certificate::Certificate;
 use super::definition::Definition;
 use super::list::RevocationList;
 use super::name::{hex, shown};
+use super::ocsp::{Demand, Doubt, Responders, Standing};
 use super::revoked::{Cause, Missing, Revoked, Since};
 
 /// Everything that a check looks at.
@@ -17,8 +18,18 @@ use super::revoked::{Cause, Missing, Revoked, Since};
 pub(super) struct Held {
     pub(super) blocks: Blocks,
     pub(super) lists: Lists,
+    pub(super) responders: Responders,
     /// Whether every certificate below an anchor must have a known status.
     pub(super) requires_status: bool,
+}
+
+/// On whose behalf a path is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Somebody wants in.
+    Login,
+    /// Somebody is in already, or nobody was asked yet: what a responder was not asked about is asked about later.
+    Again,
 }
 
 /// The lists of a hub, by the name of their issuer.
@@ -78,16 +89,31 @@ impl Lists {
 }
 
 impl Held {
-    /// Walks a path from the leaf up: each certificate with that of its issuer, the anchor without.
-    pub(super) fn check(&self, path: &[&[u8]], now: Timestamp) -> Result<(), Revoked> {
+    /// Walks a path from the leaf up: each certificate with that of its issuer, the anchor without. Gives what is doubtful about the
+    /// first certificate of which that can be said.
+    pub(super) fn check(&self, path: &[&[u8]], now: Timestamp, look: Look) -> Result<Option<Doubt>, Revoked> {
+        let mut doubt = None;
         let mut path = path.iter();
         let mut next = path.next().map(|der| parse(der)).transpose()?;
         while let Some(certificate) = next {
             next = path.next().map(|der| parse(der)).transpose()?;
-            self.check_one(&certificate, next.as_ref(), now)
-                .map_err(|cause| refuse(&certificate, cause))?;
+            let checked = self.check_one(&certificate, next.as_ref(), now, look);
+            let found = checked.map_err(|cause| refuse(&certificate, cause))?;
+            doubt = doubt.or(found);
         }
-        Ok(())
+        Ok(doubt)
+    }
+
+    /// Why the certificate of a responder is not to be believed any more, if it is blocked or on a list. Nothing is demanded of it.
+    pub(super) fn revokes(&self, certificate: &Certificate<'_>, issuer: &Certificate<'_>) -> Option<String> {
+        let listed = || {
+            self.look_up(certificate, Some(issuer), Timestamp::default())
+                .err()
+        };
+        self.blocks
+            .find(certificate, false)
+            .or_else(listed)
+            .map(|cause| cause.to_string())
     }
 
     fn check_one(
@@ -95,20 +121,65 @@ impl Held {
         certificate: &Certificate<'_>,
         issuer: Option<&Certificate<'_>>,
         now: Timestamp,
-    ) -> Result<(), Cause> {
-        if let Some(cause) = self.blocks.find(certificate) {
+        look: Look,
+    ) -> Result<Option<Doubt>, Cause> {
+        if let Some(cause) = self.blocks.find(certificate, issuer.is_none()) {
             return Err(cause);
         }
         // An anchor that signed itself is on nobody's list: the operator's trust is all it has.
         if issuer.is_none() && certificate.is_self_issued() {
-            return Ok(());
+            return Ok(None);
         }
         let listing = self.look_up(certificate, issuer, now)?;
+        let (is_answered, doubt) = self.ask(certificate, issuer, now, look)?;
         // Nothing is demanded of an anchor: who put it there knows it.
-        if issuer.is_some() && (self.requires_status || listing.is_required) {
-            return listing.demand(certificate);
+        let is_demanded = listing.is_required || (self.requires_status && !is_answered);
+        if issuer.is_some() && is_demanded {
+            listing.demand(certificate)?;
         }
-        Ok(())
+        Ok(doubt)
+    }
+
+    /// Whether the answer of a responder is at hand that the certificate is good, or will be asked for; and what is doubtful when
+    /// there is none and none is demanded.
+    fn ask(
+        &self,
+        certificate: &Certificate<'_>,
+        issuer: Option<&Certificate<'_>>,
+        now: Timestamp,
+        look: Look,
+    ) -> Result<(bool, Option<Doubt>), Cause> {
+        let Some((responder, standing, watch)) = self.responders.standing(certificate, issuer, now) else {
+            return Ok((false, None));
+        };
+        let name = || responder.definition.name.shared();
+        let why = match standing {
+            Standing::Good => return Ok((true, None)),
+            Standing::Revoked(since) => {
+                return Err(Cause::Answered {
+                    responder: name(),
+                    issuer: Arc::clone(&responder.issuer_shown),
+                    since,
+                });
+            }
+            Standing::Pending if look == Look::Again => return Ok((true, None)),
+            Standing::Pending => "it was not asked yet".into(),
+            Standing::Unknown(why) => why,
+        };
+        if issuer.is_none() {
+            return Ok((false, None));
+        }
+        if responder.definition.demand == Demand::Required {
+            return Err(Cause::Unknown {
+                issuer: Arc::clone(&responder.issuer_shown),
+                missing: Missing::Answer {
+                    responder: name(),
+                    why,
+                },
+            });
+        }
+        let is_news = look == Look::Login && watch.is_some_and(|watch| watch.is_news());
+        Ok((false, Some(Doubt::of(certificate, responder, why, is_news))))
     }
 
     fn look_up<'l>(

@@ -7,11 +7,11 @@ use crate::clock::Timestamp;
 
 use super::block::{Digest, sha256};
 use super::certificate::Certificate;
-use super::der::{Extension, Malformed, Reader, tag, without_zeros};
 use super::name::{hex, shown};
 use super::reason::Reason;
 use super::serials::{Counts, Entry, SERIAL_BYTES_MAX, Serials};
-use super::signature::{SignatureError, Signed};
+use crate::trust::der::{Extension, Malformed, Reader, tag, without_zeros};
+use crate::trust::signature::{SignatureError, Signed};
 
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
 const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
@@ -20,7 +20,7 @@ const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 0x1c];
 const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 0x1d];
 
 /// A clock that lags behind the issuer's may see a list so long before it was made.
-const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(300);
+pub(super) const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Bounds of a list.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +33,14 @@ pub(super) struct ListBounds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// It is no list at all.
-    #[error("it is no revocation list, neither DER nor PEM: {0}")]
+    #[error("it is no revocation list, neither in DER nor in PEM")]
+    Foreign,
+    /// It begins like one.
+    #[error("it is no revocation list in DER: {0}")]
     Malformed(&'static str),
+    /// The server stopped meanwhile.
+    #[error("its reading was broken off; hand it in again")]
+    BrokenOff,
     /// It is another issuer's.
     #[error("it was issued by {found}, not by {wanted}; give the certificate of its issuer")]
     Issuer {
@@ -235,7 +241,7 @@ impl<'a> Parts<'a> {
         let mut list = outer.sequence()?;
         outer.end()?;
         let message = list.expect_whole(tag::SEQUENCE)?;
-        let algorithm = list.expect(tag::SEQUENCE)?;
+        let algorithm = list.expect_whole(tag::SEQUENCE)?;
         let signature = list.bytes_of_bits()?;
         list.end()?;
         let mut fields = Reader::new(message).sequence()?;
@@ -244,7 +250,7 @@ impl<'a> Parts<'a> {
         {
             return Err(ListError::Malformed("its version is not 2"));
         }
-        if fields.expect(tag::SEQUENCE)? != algorithm {
+        if fields.expect_whole(tag::SEQUENCE)? != algorithm {
             return Err(ListError::Malformed("it names two algorithms of its signature"));
         }
         let issuer = fields.expect_whole(tag::SEQUENCE)?;
@@ -395,4 +401,37 @@ fn read_reason(extensions: &[u8]) -> Result<Reason, ListError> {
         }
     }
     Ok(reason)
+}
+
+/// Reads a list of anybody's as if its signature held: the entries are counted as they are, and each of them is found again.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(der: &[u8], issuer: &[u8]) {
+    const ENTRIES_MAX: usize = 1_000;
+    let bounds = ListBounds {
+        entries_max: ENTRIES_MAX,
+    };
+    if let Ok(issuer) = Certificate::parse(issuer)
+        && let Ok(list) =
+            RevocationList::read(der, &issuer, bounds, Timestamp::from_secs(i64::MAX / 1_000_000))
+    {
+        assert!(list.entry_count() <= ENTRIES_MAX);
+        assert!(list.check_follows(&list).is_ok(), "a list follows itself");
+    }
+    let Ok(parts) = Parts::split(der) else { return };
+    assert!(shown(parts.issuer).len() <= 4_096, "a shown name is bounded");
+    let _ = Details::read(parts.extensions);
+    if let Ok(serials) = read_entries(parts.entries, bounds) {
+        let mut total = 0;
+        let walked = each_entry(parts.entries, |serial, _| {
+            total += 1;
+            assert!(serials.find(serial).is_some(), "{serial:02x?} is lost");
+            Ok(())
+        });
+        assert_eq!((walked, serials.len()), (Ok(()), total));
+        assert!(
+            serials.bytes() <= total * 69,
+            "{} bytes for {total}",
+            serials.bytes()
+        );
+    }
 }

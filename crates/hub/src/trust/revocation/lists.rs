@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::access::{Authorized, operation::Management};
-use crate::audit::{Act, Entry, Subject};
+use crate::access::{Authorized, Caller, operation::Management};
+use crate::audit::{self, Act, Entry, Subject};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::limits::Limit;
@@ -58,6 +58,9 @@ pub enum LoadError {
     /// It was taken away meanwhile.
     #[error("the list is no longer defined")]
     Gone,
+    /// The audit trail cannot tell of it.
+    #[error("the audit trail cannot be written: {0}")]
+    Untold(String),
     /// The hub is not connected to its files.
     #[error("the hub has no folder for revocation lists yet")]
     NoFiles,
@@ -70,7 +73,7 @@ impl From<LoadError> for Error {
                 Self::argument(error.to_string())
             }
             LoadError::Gone => Self::peer(Code::GenericNotFound, error.to_string()),
-            LoadError::File(_) | LoadError::NoFiles => {
+            LoadError::File(_) | LoadError::NoFiles | LoadError::Untold(_) => {
                 Self::environment(Code::ServiceUnavailable, error.to_string())
             }
         }
@@ -152,7 +155,8 @@ impl Revocation {
         Ok(present.is_none())
     }
 
-    /// Takes a list that is handed in, DER or PEM.
+    /// Takes a list that is handed in, DER or PEM. The audit trail tells of it before it is in force; when its file can then not be
+    /// written, it tells of that, too.
     ///
     /// # Errors
     /// `GenericNotFound` when none of that name is defined; the list is not taken, and the one before stays.
@@ -169,7 +173,7 @@ impl Revocation {
                 "The list comes from a file or a URL; refresh it instead, or define it as uploaded",
             ));
         }
-        self.load(&listed.definition, bytes).await?;
+        self.load(&listed.definition, bytes, Some(proof.caller())).await?;
         tracing::info!(hub = %self.hub, list = %name, by = %proof.actor(), "a revocation list was handed in");
         self.list_status(name).ok_or_else(not_found)
     }
@@ -239,8 +243,14 @@ impl Revocation {
         }
     }
 
-    /// Reads a list, keeps it and puts it in force. Says whether it is another one than before.
-    pub(super) async fn load(&self, definition: &Arc<Definition>, bytes: Bytes) -> Result<bool, LoadError> {
+    /// Reads a list, keeps it and puts it in force. Says whether it is another one than before. `by` handed it in; one that the server
+    /// fetched by itself is nobody's act.
+    pub(super) async fn load(
+        &self,
+        definition: &Arc<Definition>,
+        bytes: Bytes,
+        by: Option<&Caller>,
+    ) -> Result<bool, LoadError> {
         let (list, der) = self.parse(definition, bytes).await?;
         let _writer = self.list_writer.lock().await;
         let present = self.listed(&definition.name).ok_or(LoadError::Gone)?;
@@ -255,7 +265,13 @@ impl Revocation {
             list.check_follows(held)?;
         }
         let files = self.files.get().ok_or(LoadError::NoFiles)?;
-        files.write(&definition.name, der).await?;
+        let entry = by.map(|caller| handed_in(caller, &definition.name, &list));
+        self.note_in_trail(entry.clone()).await?;
+        if let Err(error) = files.write(&definition.name, der).await {
+            self.note_in_trail(entry.map(|entry| entry.failed(Code::ServiceUnavailable)))
+                .await?;
+            return Err(error.into());
+        }
         tracing::info!(hub = %self.hub, list = %definition.name, entries = list.entry_count(),
             number = list.number_shown(), this_update = %list.this_update, "a revocation list is in force");
         let definition = Arc::clone(&present.definition);
@@ -264,6 +280,17 @@ impl Revocation {
             .map_err(|_| LoadError::Gone)?;
         self.loads.fetch_add(1, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Adds an entry to the audit trail; nothing happens that it cannot tell of.
+    async fn note_in_trail(&self, entry: Option<Entry<'_>>) -> Result<(), LoadError> {
+        let Some(entry) = entry else {
+            return Ok(());
+        };
+        let ports = &self.ports;
+        audit::note(&*ports.store, &*ports.clock, &self.hub, entry)
+            .await
+            .map_err(|error| LoadError::Untold(error.detail().unwrap_or_else(|| error.message()).to_owned()))
     }
 
     /// On a thread of its own: a million entries take a second.
@@ -285,14 +312,14 @@ impl Revocation {
             let der = match pem::to_der(&bytes, "X509 CRL") {
                 Some(Cow::Borrowed(_)) => bytes,
                 Some(Cow::Owned(der)) => Bytes::from(der),
-                None => return Err(ListError::Malformed("neither of them")),
+                None => return Err(ListError::Foreign),
             };
             RevocationList::read(&der, &issuer, bounds, now).map(|list| (list, der))
         });
         match parsing.await {
             Ok(parsed) => Ok(parsed?),
             // The server stops, or the parser is wrong; either way there is no list.
-            Err(_) => Err(ListError::Malformed("its reading was broken off").into()),
+            Err(_) => Err(ListError::BrokenOff.into()),
         }
     }
 
@@ -346,6 +373,16 @@ impl Listed {
             definition,
         })
     }
+}
+
+/// What the audit trail says of a list that is handed in.
+fn handed_in<'a>(caller: &'a Caller, name: &ListName, list: &RevocationList) -> Entry<'a> {
+    let subject = Subject::new("revocation-list", name.as_str());
+    let entry = Entry::new(caller, Act::RevocationUpdate, subject);
+    let number = list.number_shown().unwrap_or_else(|| "none".to_owned());
+    entry
+        .saying(format!("number {number}, {} entries", list.entry_count()))
+        .saying(format!("issued {}", list.this_update))
 }
 
 fn not_found() -> Error {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::der::{Malformed, Reader, tag};
+use crate::trust::der::{Malformed, Reader, tag};
 
 /// Longest text of a name; what is longer is cut.
 const CHARS_MAX: usize = 256;

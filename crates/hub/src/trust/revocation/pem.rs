@@ -11,7 +11,7 @@ const PIECE: usize = 4_096;
 /// The DER of a document of a kind (`X509 CRL`, `CERTIFICATE`) that is DER or PEM; the first of its kind in PEM. `None` when it is
 /// neither.
 pub(super) fn to_der<'a>(bytes: &'a [u8], label: &str) -> Option<Cow<'a, [u8]>> {
-    if bytes.first() == Some(&super::der::tag::SEQUENCE) {
+    if bytes.first() == Some(&crate::trust::der::tag::SEQUENCE) {
         return Some(Cow::Borrowed(bytes));
     }
     let (begin, end) = (

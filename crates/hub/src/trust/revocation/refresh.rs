@@ -124,7 +124,7 @@ impl Revocation {
             }
             Source::Url { url, .. } => self.ports.fetch.fetch(Wanted::get(url, self.bytes_max())).await?,
         };
-        let loaded = self.load(definition, bytes).await;
+        let loaded = self.load(definition, bytes, None).await;
         let mut progress = self.progress();
         let progress = progress.entry(definition.name.clone()).or_default();
         progress.broken = loaded.as_ref().err().cloned();

@@ -36,6 +36,15 @@ pub enum Cause {
         /// Since when and why.
         since: Since,
     },
+    /// The responder of its issuer says so.
+    Answered {
+        /// The name under which the hub keeps the responder.
+        responder: Arc<str>,
+        /// Whose responder it is.
+        issuer: Arc<str>,
+        /// Since when and why.
+        since: Since,
+    },
     /// The hub demands to know the status of certificates, and of this one it does not.
     Unknown {
         /// Who could say so.
@@ -70,10 +79,24 @@ pub enum Missing {
         /// Since when.
         since: Timestamp,
     },
+    /// The responder of this name gave no current answer.
+    Answer {
+        /// Its name.
+        responder: Arc<str>,
+        /// Why not.
+        why: Arc<str>,
+    },
 }
 
 /// Labels of the causes, in the order of their counts.
-const LABELS: [&str; 5] = ["block", "authority_block", "list", "unknown", "unreadable"];
+const LABELS: [&str; 6] = [
+    "block",
+    "authority_block",
+    "list",
+    "ocsp",
+    "unknown",
+    "unreadable",
+];
 
 /// Counts of refused paths.
 #[derive(Debug, Default)]
@@ -103,12 +126,13 @@ impl Cause {
             Self::Blocked(..) => "block",
             Self::AuthorityBlocked(..) => "authority_block",
             Self::Listed { .. } => "list",
+            Self::Answered { .. } => "ocsp",
             Self::Unknown { .. } => "unknown",
             Self::Unreadable => "unreadable",
         }
     }
 
-    /// Whether this may pass without a change by anybody: a list is only missing for now.
+    /// Whether this may pass without a change by anybody: a list or an answer is only missing for now.
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Unknown { .. })
     }
@@ -133,6 +157,16 @@ impl fmt::Display for Cause {
             Self::Listed { list, issuer, since } => {
                 write!(f, "is on the revocation list '{list}' of {issuer} {since}")
             }
+            Self::Answered {
+                responder,
+                issuer,
+                since,
+            } => {
+                write!(
+                    f,
+                    "is revoked {since}, as the OCSP responder '{responder}' of {issuer} says"
+                )
+            }
             Self::Unknown { issuer, missing } => {
                 write!(
                     f,
@@ -147,10 +181,15 @@ impl fmt::Display for Cause {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("there is no revocation list of it (`ironhub crl add`)"),
+            Self::Nothing => f.write_str(
+                "there is no revocation list of it (`ironhub crl add`), nor a responder that answers (`ironhub ocsp add`)",
+            ),
             Self::List(list) => write!(f, "the revocation list '{list}' was never loaded"),
             Self::Expired { list, since } => {
                 write!(f, "the revocation list '{list}' expired at {since}; refresh it")
+            }
+            Self::Answer { responder, why } => {
+                write!(f, "the OCSP responder '{responder}' gave no answer: {why}")
             }
         }
     }

@@ -16,10 +16,11 @@ use crate::limits::{Limit, Limits};
 use crate::store::{ApplyError, Collection, Expect, Key, Range, Store, Write};
 use crate::tenancy::HubName;
 
-use super::block::{Block, Blocks, NOTE_CHARS_MAX, Target};
+use super::block::{Block, Blocks, NOTE_CHARS_MAX, Named, Target};
 use super::definition::ListName;
 use super::files::ListFiles;
-use super::held::Held;
+use super::held::{Held, Look};
+use super::ocsp::{Asking, Doubt, Responders};
 use super::reason::Reason;
 use super::refresh::Progress;
 use super::revoked::{Refusals, Revoked};
@@ -54,6 +55,7 @@ pub struct Revocation {
     /// Set once, when the server has opened its folders.
     pub(super) files: OnceLock<Arc<dyn ListFiles>>,
     pub(super) progress: Mutex<HashMap<ListName, Progress>>,
+    pub(super) asking: Asking,
     block_writer: tokio::sync::Mutex<()>,
     /// Apart from that of blocks: a large list takes its time, a block must not wait for it.
     pub(super) list_writer: tokio::sync::Mutex<()>,
@@ -67,6 +69,7 @@ impl Revocation {
     pub async fn open(hub: HubName, ports: Ports) -> Result<Self, Error> {
         let held = Held {
             blocks: read_blocks(&*ports.store, &hub).await?,
+            responders: Responders::open(&*ports.store, &hub).await?,
             requires_status: settings::read(&*ports.store, &hub).await?,
             ..Held::default()
         };
@@ -76,6 +79,7 @@ impl Revocation {
             held: RwLock::new(held),
             files: OnceLock::new(),
             progress: Mutex::default(),
+            asking: Asking::default(),
             block_writer: tokio::sync::Mutex::new(()),
             list_writer: tokio::sync::Mutex::new(()),
             loads: AtomicU64::new(0),
@@ -85,13 +89,27 @@ impl Revocation {
     }
 
     /// Whether no certificate of a path is revoked: DER, leaf first, anchor last. A device with a certificate that it signed itself
-    /// is a path of one. The path must have been checked otherwise before: here nobody's signature is looked at.
+    /// is a path of one. The path must have been checked otherwise before: here nobody's signature is looked at. From memory alone: nobody is
+    /// asked ([`Revocation::decide`]). Gives what is doubtful about a path that is taken.
     ///
     /// # Errors
     /// Which certificate is revoked, by what, since when and why; or whose status is not known where the hub demands to know it.
-    pub fn check(&self, path: &[&[u8]], now: Timestamp) -> Result<(), Revoked> {
-        let checked = self.held().check(path, now);
-        checked.inspect_err(|revoked| self.refusals.count(&revoked.cause))
+    pub fn check(&self, path: &[&[u8]], now: Timestamp) -> Result<Option<Doubt>, Revoked> {
+        self.check_at(path, now, Look::Login)
+    }
+
+    pub(super) fn check_at(
+        &self,
+        path: &[&[u8]],
+        now: Timestamp,
+        look: Look,
+    ) -> Result<Option<Doubt>, Revoked> {
+        let checked = self.held().check(path, now, look);
+        checked.inspect_err(|revoked| self.count(revoked))
+    }
+
+    pub(super) fn count(&self, refused: &Revoked) {
+        self.refusals.count(&refused.cause);
     }
 
     /// How many paths were refused since the start, by the label of the cause.
@@ -115,7 +133,7 @@ impl Revocation {
         &self,
         proof: &Authorized<Management>,
         target: Target,
-        name: &str,
+        name: &Named,
         (reason, note): (Reason, &str),
     ) -> Result<Arc<Block>, Error> {
         self.check_hub(proof)?;
@@ -127,7 +145,8 @@ impl Revocation {
         }
         let block = Block {
             target,
-            name: name.into(),
+            name: name.shown.as_str().into(),
+            subject: name.subject,
             since: self.ports.clock.now(),
             reason,
             note: note.to_owned(),

@@ -14,7 +14,7 @@ use super::super::fault;
 use super::{DeviceKey, DeviceWork, Present, Waiting};
 use crate::held::Held;
 use crate::mailbox::Mailbox;
-use crate::refusal::outcome_of;
+use crate::refusal::{connected_outcome_of, outcome_of};
 
 /// The link property by which a device announces its model.
 const MODEL_ID: &str = "com.microsoft:model-id";
@@ -106,6 +106,7 @@ impl Connection {
         held.connect();
         let proof = Arc::new(proof);
         let proves_again = std::mem::take(&mut device.proves_again);
+        let connected = connected_outcome_of(&proof);
         device.present = Some(Present {
             sender: hub.telemetry().sender(Arc::clone(&proof), model_id.clone()),
             proves_at: hub.gate().closes_at(&proof),
@@ -124,7 +125,6 @@ impl Connection {
         });
         let address = device.address.clone();
         let origin = self.origin_of(&address);
-        let connected = Outcome::new(Kind::Connected, "session", "connected", "connected");
         self.app.records.leave(origin, connected);
         self.known();
         for Waiting { link, attach, role } in waiting {

@@ -6,38 +6,33 @@ use hub::bus::{Address, Mail};
 use hub::methods::Undelivered;
 
 use super::super::connection::Connection;
-use super::super::ending::Ending;
 use super::super::reader::OUTPUT_BYTES_HIGH;
 use super::DeviceKey;
 
 impl Connection {
     /// Takes mail, as much of it as the peer reads; says whether there was some.
-    pub(in super::super) fn poll_mail(&mut self, context: &mut Context<'_>) -> Result<bool, Ending> {
+    pub(in super::super) fn poll_mail(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
         loop {
             let waiting = self.machine.output().len().saturating_sub(self.sent);
             let room = OUTPUT_BYTES_HIGH.saturating_sub(waiting);
             let Poll::Ready(mail) = self.mailbox.poll_take(room, context) else {
-                return Ok(moved);
+                return moved;
             };
             moved = true;
             for (address, mail) in mail {
-                self.take_mail(&address, mail)?;
+                self.take_mail(&address, mail);
             }
         }
     }
 
-    fn take_mail(&mut self, address: &Address, mail: Mail) -> Result<(), Ending> {
-        if matches!(mail, Mail::Overflow) {
-            return Err(Ending::Overflow);
-        }
+    fn take_mail(&mut self, address: &Address, mail: Mail) {
         let Some(key) = self.devices.find(address) else {
             // It left; a call that is dropped says so.
-            return Ok(());
+            return;
         };
         if self.devices.present(key).is_none() {
-            self.note_mail(key, mail);
-            return Ok(());
+            return self.note_mail(key, mail);
         }
         match mail {
             Mail::Displaced { by } => self.displace(key, &by),
@@ -45,9 +40,8 @@ impl Connection {
             Mail::Desired { version, document } => self.tell_desired(key, version, &document),
             Mail::Method(invocation) => self.call(key, invocation),
             Mail::Commands => self.commands_came(key),
-            Mail::Overflow => {}
+            Mail::Overflow => self.desired_lost(key),
         }
-        Ok(())
     }
 
     /// Mail for a device that is being let in.

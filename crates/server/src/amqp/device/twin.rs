@@ -223,9 +223,7 @@ impl Connection {
         let letters = &mut present.conversation().letters;
         let bytes: usize = letters.iter().map(|letter| letter.message.len()).sum();
         if letters.len() >= LETTERS_MAX || bytes.saturating_add(message.len()) > LETTER_BYTES_MAX {
-            let text = "The device does not read its desired properties; it finds them in its twin.";
-            self.end_twin_links(key, &Error::new(fault::LIMIT, text));
-            return;
+            return self.desired_lost(key);
         }
         letters.push_back(Letter {
             correlation_id: None,
@@ -233,6 +231,18 @@ impl Connection {
             until: None,
         });
         self.pump_twin(key);
+    }
+
+    /// More changes came than can wait for the device. It reads its twin again when it has attached again.
+    pub(super) fn desired_lost(&mut self, key: DeviceKey) {
+        if self
+            .devices
+            .present(key)
+            .is_some_and(|present| present.takes_desired)
+        {
+            let text = "The device does not read its desired properties; it finds them in its twin.";
+            self.end_twin_links(key, &Error::new(fault::LIMIT, text));
+        }
     }
 
     /// Sends what waits, as far as the device takes it.

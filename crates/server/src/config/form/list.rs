@@ -76,7 +76,7 @@ pub(in crate::config) const fn event_sources() -> Form<EventSources> {
     }
 }
 
-fn items<'a>(raw: &'a Raw, wanted: &str) -> Result<Vec<&'a str>, String> {
+pub(super) fn items<'a>(raw: &'a Raw, wanted: &str) -> Result<Vec<&'a str>, String> {
     match raw {
         Raw::Text(text) => Ok(text
             .split(',')
@@ -88,7 +88,7 @@ fn items<'a>(raw: &'a Raw, wanted: &str) -> Result<Vec<&'a str>, String> {
     }
 }
 
-fn array(items: impl Iterator<Item = String>) -> String {
+pub(super) fn array(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.map(|item| quoted(&item)).collect();
     format!("[{}]", items.join(", "))
 }

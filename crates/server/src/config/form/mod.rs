@@ -20,7 +20,7 @@ pub use duration::parse as parse_duration;
 pub(super) use choice::{fidelity, log_format, storage_kind, switch};
 pub(super) use list::{addresses, event_sources, names};
 pub(super) use number::{count, filter, limit};
-pub(super) use path::path;
+pub(super) use path::{path, paths};
 pub(super) use size::{optional_size, size};
 pub(super) use text::{name, optional_address, secret};
 

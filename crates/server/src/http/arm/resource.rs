@@ -15,14 +15,14 @@ use hub::error::{Code, Error};
 use hub::identity::IfMatch;
 use hub::limits::Limit;
 use hub::network::{IpFilterRule, NetworkRuleSets};
-use hub::settings::{Settings, TlsVersion};
+use hub::settings::{CipherSuites, Settings, TlsVersion};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::reply::{self, Reply};
 use crate::http::request::Call;
-use crate::http::settings::check_caller;
+use crate::http::settings::{check_caller, check_tls};
 
 use super::address::{Group, HUB_TYPE};
 use super::keys::GivenRule;
@@ -82,6 +82,8 @@ struct GivenProperties {
     #[serde(rename = "disableModuleSAS")]
     disable_module_sas: Option<bool>,
     min_tls_version: Option<String>,
+    // An addition of ours; clients that do not know it leave it out, and it stays.
+    cipher_suites: Option<Vec<String>>,
     ip_filter_rules: Option<Vec<IpFilterRule>>,
     network_rule_sets: Option<NetworkRuleSets>,
     #[serde(flatten)]
@@ -103,6 +105,7 @@ pub(super) async fn put(mut call: Call, group: &Group) -> Result<Reply, Error> {
     if changed.network != settings.settings.network {
         check_caller(&call, &changed)?;
     }
+    check_tls(&call, &changed)?;
     let rules = given
         .properties
         .authorization_policies
@@ -146,6 +149,12 @@ impl GivenProperties {
             if settings.tls.min_tls_version.is_some() || version != LOWEST_TLS {
                 settings.tls.min_tls_version = Some(version);
             }
+        }
+        if let Some(names) = &self.cipher_suites {
+            let suites = CipherSuites::parse(names.iter().map(String::as_str))
+                .map_err(|unknown| Error::argument(format!("properties.cipherSuites: {unknown}")))?;
+            // All that the server has are no choice of the hub.
+            settings.tls.cipher_suites = Some(suites).filter(|suites| *suites != CipherSuites::ALL);
         }
         if self.ip_filter_rules.is_some() || self.network_rule_sets.is_some() {
             let mut filters = settings.network.to_azure();
@@ -317,6 +326,7 @@ fn properties(call: &Call, description: &Description) -> Value {
         "disableDeviceSAS": settings.disable_device_sas,
         "disableModuleSAS": settings.disable_module_sas,
         "minTlsVersion": settings.tls.min_tls_version.unwrap_or(LOWEST_TLS).name(),
+        "cipherSuites": settings.tls.cipher_suites.unwrap_or(CipherSuites::ALL),
         "ipFilterRules": filters.ip_filter_rules,
         "networkRuleSets": filters.network_rule_sets,
         "features": "None",

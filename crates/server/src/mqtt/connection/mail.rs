@@ -53,9 +53,9 @@ impl Connection {
 
     pub(super) fn recheck(&mut self) {
         let (hub, proof) = (Arc::clone(&self.guest.hub), Arc::clone(&self.guest.proof));
-        let version = self.guest.stream.tls_version();
+        let tls = self.guest.stream.tls();
         self.rechecking = Some(Box::pin(async move {
-            hub.admit_tls(version)?;
+            hub.admit_tls(tls)?;
             hub.gate().recheck(&proof).await
         }));
     }

@@ -26,7 +26,6 @@ use std::time::Duration;
 use hub::BoxFuture;
 use hub::access::Refusal;
 use hub::log::Batch;
-use hub::records::{Kind, Outcome};
 use hub::telemetry::Sender;
 use mqtt::server::Timeout;
 use tokio::time::{Instant, Sleep};
@@ -102,7 +101,7 @@ impl Connection {
         held.connect();
         app.records.leave(
             guest.origin.clone(),
-            Outcome::new(Kind::Connected, "session", "connected", "connected"),
+            crate::refusal::connected_outcome_of(&guest.proof),
         );
         let sender = guest
             .hub

@@ -38,8 +38,14 @@ impl Bench {
     }
 
     pub(super) async fn appending_for(delay: Duration) -> Self {
+        let bench = Self::with_one_device(delay).await;
+        register(&bench.app, "e").await;
+        bench
+    }
+
+    /// A server with the device `d` alone.
+    pub(super) async fn with_one_device(delay: Duration) -> Self {
         let (app, folder) = app(delay).await;
-        register(&app, "e").await;
         Self {
             app,
             drain: Drain::new(),
@@ -54,7 +60,12 @@ impl Bench {
 
     /// A connection that has said its open and no more.
     pub(super) async fn stranger(&self, frame_bytes: u32) -> Client {
-        let mut client = self.silent();
+        self.stranger_with(frame_bytes, Vec::new()).await
+    }
+
+    /// The same after a handshake with these certificates.
+    pub(super) async fn stranger_with(&self, frame_bytes: u32, certificates: Vec<Vec<u8>>) -> Client {
+        let mut client = self.silent_with(certificates);
         client.stream.write_all(&AMQP_HEADER).await.unwrap();
         client
             .say(
@@ -71,9 +82,13 @@ impl Bench {
 
     /// A connection on which nothing was said.
     pub(super) fn silent(&self) -> Client {
+        self.silent_with(Vec::new())
+    }
+
+    fn silent_with(&self, certificates: Vec<Vec<u8>>) -> Client {
         let (near, far) = tokio::io::duplex(1 << 20);
         let arrival = Arrival {
-            stream: Stream::Memory(far),
+            stream: Stream::Memory(far, certificates),
             protocol: "amqp",
             peer: "192.0.2.1:7".parse().unwrap(),
             stranger: self.app.strangers.admit(),

@@ -1,5 +1,6 @@
 //! Devices and the server in one process and in virtual time: nothing waits, and every deadline is exact.
 
+mod access_matrix;
 mod client;
 mod commands;
 mod hostile;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use amqp::message::{Properties, SectionKind, write_data, write_message_annotations};
-use amqp::performative::{Role, SenderSettleMode};
+use amqp::performative::{Performative, Role, SenderSettleMode};
 use amqp::{encode, value::Value};
+use hub::bus::{Address, Mail};
+use hub::tenancy::HubName;
 use tokio::time::sleep;
 
 use super::client::{Bench, Client, annotations, body, identity, section};
@@ -42,16 +44,21 @@ fn text(text: &str) -> Value {
 
 async fn attached(bench: &Bench) -> Client {
     let mut client = bench.connect(&["d"]).await;
+    attach(&mut client, "t", 0, NODE).await;
+    client
+}
+
+/// The two links of a twin, with handles that follow each other.
+async fn attach(client: &mut Client, name: &str, handle: u32, node: &str) {
     let settled = SenderSettleMode::Settled;
     client
-        .attach_as(0, Role::Sender, "t", 0, NODE, settled, None)
+        .attach_as(0, Role::Sender, name, handle, node, settled, None)
         .await;
     client
-        .attach_as(0, Role::Receiver, "t", 1, NODE, settled, None)
+        .attach_as(0, Role::Receiver, name, handle + 1, node, settled, None)
         .await;
-    client.grant(0, 1, 100).await;
+    client.grant(0, handle + 1, 100).await;
     client.all().await;
-    client
 }
 
 /// Status, version, correlation id and body of the next message.
@@ -191,4 +198,52 @@ async fn a_report_that_its_sender_left_behind_is_kept() {
     let view = bench.app.twins.get(&right, &identity("d")).await.unwrap();
     let shown = format!("{:?}", view.twin);
     assert!(shown.contains("\"b\""), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_loses_the_changes_of_one_device_and_nothing_of_the_others() {
+    let bench = Bench::new().await;
+    let mut client = bench.connect(&["d", "e"]).await;
+    attach(&mut client, "d", 0, NODE).await;
+    attach(&mut client, "e", 2, "/devices/e/twin").await;
+    for handle in [0, 2] {
+        let subscribe = request("PUT", Some(NOTIFICATIONS), &text("p"), b" ");
+        client.send(0, handle, true, &[&subscribe]).await;
+        client.message().await;
+    }
+    let send = |device: &str, version: u64, bytes: usize| {
+        let address = Address {
+            hub: HubName::parse("hub1").unwrap(),
+            identity: identity(device),
+        };
+        let document = vec![b'x'; bytes].into();
+        bench.app.bus.send(&address, Mail::Desired { version, document });
+    };
+    // The socket, the output and the mailbox are full before the last of them.
+    for version in 0..99 {
+        send("d", version, 32_768);
+        sleep(Duration::from_millis(1)).await;
+    }
+    send("e", 2, 8);
+    let mut ends = Vec::new();
+    let mut lively = Vec::new();
+    while let Ok(said) = tokio::time::timeout(Duration::from_secs(1), client.next()).await {
+        match said.expect("the connection stays").1 {
+            Performative::Detach(detach) => {
+                let error = detach.error.expect("a reason");
+                ends.push((detach.handle, error.condition));
+            }
+            Performative::Transfer(transfer) if transfer.handle == 3 => lively.push(transfer.delivery_id),
+            _ => {}
+        }
+    }
+    assert_eq!(
+        ends,
+        [
+            (0, crate::amqp::fault::LIMIT.into()),
+            (1, crate::amqp::fault::LIMIT.into())
+        ]
+    );
+    assert_eq!(lively.len(), 1);
+    assert_eq!(bench.endings("e"), <[&str; 0]>::default());
 }

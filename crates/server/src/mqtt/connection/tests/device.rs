@@ -54,7 +54,7 @@ impl Bench {
     pub(super) async fn connect_as(&self, name: &str, clean: bool, pipe_bytes: usize) -> Device {
         let (near, far) = tokio::io::duplex(pipe_bytes);
         let arrival = Arrival {
-            stream: Stream::Memory(far),
+            stream: Stream::Memory(far, Vec::new()),
             protocol: "mqtt",
             peer: "192.0.2.1:7".parse().unwrap(),
             stranger: self.app.strangers.admit(),

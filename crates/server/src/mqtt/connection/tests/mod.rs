@@ -55,6 +55,32 @@ async fn a_recheck_reaches_a_connection_in_conversation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_falls_within_a_second_when_its_key_is_replaced() {
+    use hub::identity::KeyRotation;
+    let bench = Bench::new().await;
+    let mut device = bench.connect(true).await;
+    assert_eq!(device.next().await, "CONNACK false 0");
+    let rotate = async |rotation| {
+        let right = doubles::hub_of(&bench.app).gate().authorize_operator();
+        let rotated = bench
+            .app
+            .registry
+            .rotate_keys(&right, &identity(), rotation)
+            .await;
+        rotated.unwrap();
+    };
+    // Both keys of the device are the same one: it still has the other.
+    rotate(KeyRotation::Secondary).await;
+    device.send(&mqtt::packet::Packet::PingReq).await;
+    assert_eq!(device.all().await, ["PingResp"]);
+    let start = Instant::now();
+    rotate(KeyRotation::Primary).await;
+    assert_eq!(device.next().await, "closed");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!(bench.endings(), ["key_replaced"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conversation_costs_nothing_when_it_is_over() {
     assert!(
         size_of::<super::Connection>() <= 1_024,

@@ -1,4 +1,4 @@
-//! What a hub demands of TLS.
+//! Versions of TLS.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +22,9 @@ pub enum TlsVersion {
 pub struct UnknownTlsVersion;
 
 impl TlsVersion {
+    /// Every version, the lowest first.
+    pub const ALL: [Self; 2] = [Self::V1_2, Self::V1_3];
+
     /// Its number.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,12 +59,4 @@ impl FromStr for TlsVersion {
             _ => Err(UnknownTlsVersion),
         }
     }
-}
-
-/// The demands; none where the server's configuration decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TlsSettings {
-    /// The lowest version.
-    pub min_tls_version: Option<TlsVersion>,
 }

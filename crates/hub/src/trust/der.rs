@@ -1,28 +1,30 @@
-//! A reader of DER (X.690): one element after the other, in place, without recursion and without allocation.
+//! DER (X.690): a reader that takes one element after the other, in place, without recursion and without allocation; and a writer.
 //!
-//! It reads what revocation needs of certificates, lists and answers, from bytes that a stranger may have made. Lengths are definite,
-//! in their shortest form and within what is left; tags are of one byte.
+//! It reads what revocation needs of certificates, lists and answers, from bytes that a stranger may have made. Lengths are definite, in
+//! their shortest form and within what is left; tags are of one byte. Beside it stands x509-parser, which reads certificates whole and
+//! would allocate for every entry of a list.
 
 use crate::clock::Timestamp;
 
 /// Tags that are read.
 pub(super) mod tag {
-    pub(in super::super) const BOOLEAN: u8 = 0x01;
-    pub(in super::super) const INTEGER: u8 = 0x02;
-    pub(in super::super) const BIT_STRING: u8 = 0x03;
-    pub(in super::super) const OCTET_STRING: u8 = 0x04;
-    pub(in super::super) const OBJECT_IDENTIFIER: u8 = 0x06;
-    pub(in super::super) const ENUMERATED: u8 = 0x0a;
-    pub(in super::super) const UTC_TIME: u8 = 0x17;
-    pub(in super::super) const GENERALIZED_TIME: u8 = 0x18;
-    pub(in super::super) const SEQUENCE: u8 = 0x30;
-    pub(in super::super) const SET: u8 = 0x31;
+    pub(in crate::trust) const BOOLEAN: u8 = 0x01;
+    pub(in crate::trust) const INTEGER: u8 = 0x02;
+    pub(in crate::trust) const BIT_STRING: u8 = 0x03;
+    pub(in crate::trust) const OCTET_STRING: u8 = 0x04;
+    pub(in crate::trust) const NULL: u8 = 0x05;
+    pub(in crate::trust) const OBJECT_IDENTIFIER: u8 = 0x06;
+    pub(in crate::trust) const ENUMERATED: u8 = 0x0a;
+    pub(in crate::trust) const UTC_TIME: u8 = 0x17;
+    pub(in crate::trust) const GENERALIZED_TIME: u8 = 0x18;
+    pub(in crate::trust) const SEQUENCE: u8 = 0x30;
+    pub(in crate::trust) const SET: u8 = 0x31;
     /// `[n]`, primitive.
-    pub(in super::super) const fn context(number: u8) -> u8 {
+    pub(in crate::trust) const fn context(number: u8) -> u8 {
         0x80 | number
     }
     /// `[n]`, constructed.
-    pub(in super::super) const fn constructed(number: u8) -> u8 {
+    pub(in crate::trust) const fn constructed(number: u8) -> u8 {
         0xa0 | number
     }
 }
@@ -180,6 +182,31 @@ impl<'a> Extension<'a> {
     }
 }
 
+/// Tag and length of an element whose content has so many bytes.
+pub(super) fn header(tag: u8, length: usize) -> Vec<u8> {
+    let bytes = length.to_be_bytes();
+    let significant = bytes.iter().copied().skip_while(|byte| *byte == 0);
+    let mut digits: Vec<u8> = significant.collect();
+    let mut header = vec![tag];
+    if length >= 0x80 {
+        header.push(0x80 | u8::try_from(digits.len()).unwrap_or(u8::MAX));
+    } else if digits.is_empty() {
+        digits.push(0);
+    }
+    header.append(&mut digits);
+    header
+}
+
+/// An element whose content is these parts, one behind the other.
+pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut element = header(tag, length);
+    for part in parts {
+        element.extend_from_slice(part);
+    }
+    element
+}
+
 fn read_length(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
     let (&first, rest) = bytes.split_first().ok_or(Malformed("a length is missing"))?;
     if first < 0x80 {
@@ -301,6 +328,20 @@ mod tests {
             "700101240000Z",
         ] {
             assert!(parse_time(text.as_bytes(), true).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0x1_0000] {
+            let content = vec![7; length];
+            let whole = element(
+                tag::OCTET_STRING,
+                &[&content[..length / 2], &content[length / 2..]],
+            );
+            let mut reader = Reader::new(&whole);
+            assert_eq!(reader.expect(tag::OCTET_STRING), Ok(&content[..]), "{length}");
+            assert!(reader.is_empty());
         }
     }
 

@@ -1,0 +1,10 @@
+//! See `fuzz/README.md`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::run("tls_hello", data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    targets::explain("tls_hello");
+}
