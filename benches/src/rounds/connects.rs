@@ -39,7 +39,7 @@ pub(crate) struct Metrics {
 /// What a server did.
 #[derive(Default)]
 struct Work {
-    connects: f64,
+    connects: usize,
     cpu_secs: f64,
     secs: f64,
 }
@@ -53,16 +53,16 @@ pub(crate) fn measure(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut done: Vec<Work> = servers.iter().map(|_| Work::default()).collect();
-    for _ in 0..time.div_duration_f64(TURN).ceil() as usize {
+    for _ in 0..time.as_secs().div_ceil(TURN.as_secs()) {
         for ((endpoint, process), work) in servers.iter().zip(&mut done) {
             runtime(2)?.block_on(take_turn((endpoint, process), devices, work))?;
             std::thread::sleep(PAUSE);
         }
     }
     for ((endpoint, _), work) in servers.iter().zip(&done) {
-        report.record(endpoint.name, metrics.per_cpu_sec, work.connects / work.cpu_secs);
+        report.record(endpoint.name, metrics.per_cpu_sec, work.connects as f64 / work.cpu_secs);
         if let Some(rate) = metrics.rate {
-            report.record(endpoint.name, rate, work.connects / work.secs);
+            report.record(endpoint.name, rate, work.connects as f64 / work.secs);
         }
     }
     Ok(())
@@ -75,7 +75,7 @@ async fn take_turn(
 ) -> Result<(), Failure> {
     let done = Arc::new(AtomicUsize::new(0));
     // Goes on where the turn before has ended, more or less.
-    let next = Arc::new(AtomicUsize::new(work.connects as usize));
+    let next = Arc::new(AtomicUsize::new(work.connects));
     let mut clients = JoinSet::new();
     for _ in 0..AT_ONCE {
         let (endpoint, next, done) = (Arc::clone(endpoint), Arc::clone(&next), Arc::clone(&done));
@@ -95,7 +95,7 @@ async fn take_turn(
     work_for(WARM_UP, &mut clients, endpoint).await?;
     let (start, cpu_start, count_start) = (clock::now(), process.cpu_secs()?, done.load(Ordering::Relaxed));
     work_for(TURN, &mut clients, endpoint).await?;
-    work.connects += (done.load(Ordering::Relaxed) - count_start) as f64;
+    work.connects += done.load(Ordering::Relaxed) - count_start;
     work.cpu_secs += process.cpu_secs()? - cpu_start;
     work.secs += start.elapsed().as_secs_f64();
     Ok(())
