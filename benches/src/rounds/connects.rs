@@ -60,7 +60,11 @@ pub(crate) fn measure(
         }
     }
     for ((endpoint, _), work) in servers.iter().zip(&done) {
-        report.record(endpoint.name, metrics.per_cpu_sec, work.connects as f64 / work.cpu_secs);
+        report.record(
+            endpoint.name,
+            metrics.per_cpu_sec,
+            work.connects as f64 / work.cpu_secs,
+        );
         if let Some(rate) = metrics.rate {
             report.record(endpoint.name, rate, work.connects as f64 / work.secs);
         }

@@ -46,10 +46,7 @@ pub(crate) fn measure(
                 per_cpu_sec,
                 rate: None,
             };
-            let in_turn = [
-                (first, first_server.process()),
-                (second, second_server.process()),
-            ];
+            let in_turn = [(first, first_server.process()), (second, second_server.process())];
             connects::measure(&in_turn, (time, DEVICES), &metrics, report)?;
             std::thread::sleep(PAUSE);
         }

@@ -58,7 +58,11 @@ mod tests {
         let mut alarm = Alarm::default();
         assert_eq!(ring(&mut alarm).await, start);
         alarm.bring_forward(start + Duration::from_secs(9));
-        assert_eq!(ring(&mut alarm).await, start, "what is due cannot be brought forward");
+        assert_eq!(
+            ring(&mut alarm).await,
+            start,
+            "what is due cannot be brought forward"
+        );
         alarm.set(start + Duration::from_secs(5));
         assert_eq!(ring(&mut alarm).now_or_never(), None);
         alarm.bring_forward(start + Duration::from_secs(7));

@@ -211,10 +211,11 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     let proven = app.bus.moment(&address);
     let claim = Claim::Identity(address.identity.clone());
     // What the decision needs is large; in a box of its own it does not wait with the peer for its CONNECT.
-    let decision = Box::pin(
-        hub.gate()
-            .authenticate_device(&address.identity, &credential, Usage::Connection),
-    );
+    let decision = Box::pin(hub.gate().authenticate_device(
+        &address.identity,
+        &credential,
+        Usage::Connection,
+    ));
     let proof = app
         .try_login(hub.name(), &claim, from, decision)
         .await

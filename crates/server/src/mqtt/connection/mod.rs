@@ -210,7 +210,8 @@ impl Connection {
             if let Some(next) = self.look_around() {
                 wait = wait.min(next);
             }
-            self.timer.set(Instant::now() + wait.max(Duration::from_millis(1)));
+            self.timer
+                .set(Instant::now() + wait.max(Duration::from_millis(1)));
             has_fired = true;
         }
         Ok(has_fired)
