@@ -1,6 +1,7 @@
 //! What a run does, in which order: rounds alternate between the servers, and who is first changes with every round.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
@@ -245,22 +246,25 @@ impl Plan {
 
     fn measure_connects(&self, pair: &Pair, round: usize, report: &mut Report) -> Result<(), Failure> {
         let sizes = (self.sizes.window, self.devices());
-        for running in pair.in_turn(round) {
-            let metrics = connects::Metrics {
-                per_cpu_sec: Metric::ConnectsPerCpu,
-                rate: Some(Metric::ConnectRate),
-            };
-            let server = (running.endpoint(), running.process());
-            runtime(2)?.block_on(connects::measure(server, sizes, metrics, report))?;
-            std::thread::sleep(PAUSE);
-        }
+        let servers: Vec<_> = pair
+            .in_turn(round)
+            .into_iter()
+            .map(|running| (running.endpoint(), running.process()))
+            .collect();
+        let metrics = connects::Metrics {
+            per_cpu_sec: Metric::ConnectsPerCpu,
+            rate: Some(Metric::ConnectRate),
+        };
+        connects::measure(&servers, sizes, &metrics, report)?;
+        std::thread::sleep(PAUSE);
         if let Some(ironhub) = &pair.ironhub {
             let metrics = connects::Metrics {
                 per_cpu_sec: Metric::DeviceKeyConnectsPerCpu,
                 rate: None,
             };
-            let server = (&ironhub.with_device_keys().into(), ironhub.running.process());
-            runtime(2)?.block_on(connects::measure(server, sizes, metrics, report))?;
+            let endpoint = Arc::new(ironhub.with_device_keys());
+            let server = (&endpoint, ironhub.running.process());
+            connects::measure(&[server], sizes, &metrics, report)?;
             std::thread::sleep(PAUSE);
         }
         Ok(())

@@ -39,16 +39,16 @@ pub(crate) fn measure(
             (Half::Authority, Metric::AuthorityConnectsPerCpu),
             (Half::Thumbprint, Metric::ThumbprintConnectsPerCpu),
         ] {
-            for server in servers {
-                let endpoint = Arc::new(with_certificates(server, &hub, &fleet, half));
-                let metrics = connects::Metrics {
-                    per_cpu_sec,
-                    rate: None,
-                };
-                let process = (&endpoint, server.process());
-                runtime(2)?.block_on(connects::measure(process, (time, DEVICES), metrics, report))?;
-                std::thread::sleep(PAUSE);
-            }
+            let endpoints = servers.map(|server| Arc::new(with_certificates(server, &hub, &fleet, half)));
+            let [first, second] = &endpoints;
+            let [first_server, second_server] = servers;
+            let metrics = connects::Metrics {
+                per_cpu_sec,
+                rate: None,
+            };
+            let in_turn = [(first, first_server.process()), (second, second_server.process())];
+            connects::measure(&in_turn, (time, DEVICES), &metrics, report)?;
+            std::thread::sleep(PAUSE);
         }
     }
     bare.stop()?;

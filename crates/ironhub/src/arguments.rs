@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser};
 
-use crate::command::Command;
+use crate::command::{Command, dev, serve};
 use crate::output::Output;
 
 const AFTER_HELP: &str = "\
@@ -28,6 +28,34 @@ Start here: `ironhub dev`. Then, in another terminal:
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The commands that are servers.
+#[derive(Debug, Parser)]
+#[command(name = "ironhub")]
+enum Server {
+    Dev(dev::Arguments),
+    Serve(serve::Arguments),
+}
+
+impl Arguments {
+    /// Those of this process; ends it when they ask for help, or are wrong.
+    pub(crate) fn of_process() -> Self {
+        let command = match Self::of_server() {
+            Some(Server::Dev(arguments)) => Command::Dev(arguments),
+            Some(Server::Serve(arguments)) => Command::Serve(arguments),
+            None => return Self::parse(),
+        };
+        Self { command }
+    }
+
+    /// A server lives long, and the tree of all commands, with the code that builds it, would stay in its memory: several MiB. Help and
+    /// errors come from the whole tree.
+    fn of_server() -> Option<Server> {
+        let first = std::env::args_os().nth(1)?;
+        let is_server = first == "dev" || first == "serve";
+        is_server.then(Server::try_parse)?.ok()
+    }
 }
 
 /// How a command reaches its server, and how it writes.

@@ -17,11 +17,8 @@ mod simulation;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    // Clap itself prints help (0) and usage errors (2).
-    match command::run(arguments::Arguments::parse().command) {
+    match command::run(arguments::Arguments::of_process().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -4,6 +4,7 @@
 //! calls of `hub` and the answers back.
 
 mod admin;
+mod alarm;
 mod amqp;
 mod app;
 mod background;

@@ -159,10 +159,10 @@ impl SegmentLog {
         let marks = &opened.standing.marks;
         let shared = Arc::new(Shared {
             disk,
+            queue: Queue::new(settings.queue_bytes_max, Arc::clone(&clock)),
             clock,
             meta: opened.meta,
             retention: Mutex::new(settings.retention),
-            queue: Queue::new(settings.queue_bytes_max),
             shelf: Shelf::default(),
             tail: Tail::new(opened.meta.partition_count),
             watches: marks

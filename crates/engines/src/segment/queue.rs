@@ -1,8 +1,9 @@
 //! What waits to be written: appends in the order of the calls, bounded in bytes, and how the writer sleeps.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hub::clock::Clock;
 use hub::log::{AppendError, Appended, Batch, Partition};
 use tokio::sync::oneshot;
 
@@ -40,11 +41,14 @@ pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
     bytes_max: usize,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
 struct State {
     appends: Vec<Append>,
+    /// When the first of them came, by the clock that never goes back.
+    since: Duration,
     /// Bytes that wait or are being written.
     bytes: usize,
     /// Bytes that wait.
@@ -74,11 +78,12 @@ pub(super) enum Work {
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
             bytes_max,
+            clock,
         }
     }
 
@@ -103,6 +108,9 @@ impl Queue {
             let _ = append.reply.send(Err(error));
             return false;
         }
+        if state.appends.is_empty() {
+            state.since = self.clock.elapsed();
+        }
         state.bytes += bytes;
         state.waiting_bytes += bytes;
         state.appends.push(append);
@@ -121,7 +129,7 @@ impl Queue {
         true
     }
 
-    /// Waits for something to do; gathers for at most `commit_delay` once something waits.
+    /// Waits for something to do; gathers until the first that waits has waited for `commit_delay`, be it during the commit before.
     pub(super) fn next(&self, commit_delay: Duration, idle: Duration) -> Work {
         let mut state = self.lock();
         if state.appends.is_empty() && !state.closing && !state.tidy {
@@ -138,9 +146,10 @@ impl Queue {
             return if state.closing { Work::Close } else { Work::Tidy };
         }
         let wants_more = |state: &State| state.waiting_bytes < GATHERED_BYTES && !state.closing;
-        if !commit_delay.is_zero() && wants_more(&state) {
+        let left = commit_delay.saturating_sub(self.clock.elapsed().saturating_sub(state.since));
+        if !left.is_zero() && wants_more(&state) {
             state.sleep = Sleep::ForMore;
-            state = self.wait(state, commit_delay, wants_more);
+            state = self.wait(state, left, wants_more);
         }
         Work::Commit(state.take())
     }
@@ -215,5 +224,66 @@ impl State {
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         let rest = self.appends.split_off(count);
         std::mem::replace(&mut self.appends, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use hub::clock::{ManualClock, Timestamp};
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_secs(3_600);
+
+    fn queue() -> (Arc<Queue>, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1)));
+        (
+            Arc::new(Queue::new(1 << 20, Arc::<ManualClock>::clone(&clock))),
+            clock,
+        )
+    }
+
+    fn push(queue: &Queue) {
+        let append = Append {
+            partition: Partition(0),
+            batch: Batch::new(),
+            reply: oneshot::channel().0,
+        };
+        assert!(queue.push(append, || None));
+    }
+
+    /// What the writer is given, by a thread of its own: it may sleep.
+    fn next(queue: &Arc<Queue>) -> mpsc::Receiver<usize> {
+        let (told, given) = mpsc::channel();
+        let queue = Arc::clone(queue);
+        std::thread::spawn(move || {
+            if let Work::Commit(appends) = queue.next(DELAY, DELAY) {
+                told.send(appends.len()).unwrap();
+            }
+        });
+        given
+    }
+
+    #[test]
+    fn what_has_waited_during_a_commit_does_not_wait_again() {
+        let (queue, clock) = queue();
+        push(&queue);
+        clock.advance(DELAY);
+        // A newer one comes along, and does not hold up the first.
+        push(&queue);
+        assert_eq!(next(&queue).recv_timeout(Duration::from_secs(10)), Ok(2));
+    }
+
+    #[test]
+    fn the_first_waits_for_company() {
+        let (queue, clock) = queue();
+        push(&queue);
+        clock.advance(DELAY / 2);
+        let given = next(&queue);
+        assert!(given.recv_timeout(Duration::from_millis(50)).is_err());
+        queue.close();
+        assert_eq!(given.recv_timeout(Duration::from_secs(10)), Ok(1));
     }
 }

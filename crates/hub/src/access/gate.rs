@@ -192,9 +192,9 @@ impl Gate {
             (format!("{}", Subject::Identity(identity.clone())), found)
         });
         if !matches!(registered.authentication, Authentication::Sas { .. }) {
-            return self
-                .authenticate_certificate(&hub, identity, &registered, credential, trail)
-                .await;
+            // Large beside all else, and of no use to those with a key.
+            let decision = self.authenticate_certificate(&hub, identity, &registered, credential, trail);
+            return Box::pin(decision).await;
         }
         let Some(Secretive(token)) = credential.token else {
             if !credential.certificates.is_empty() {
@@ -225,8 +225,8 @@ impl Gate {
         Ok(authenticated(&hub, identity, &registered, &passed))
     }
 
-    /// Whether an open connection still stands on its ground: its address may still use its endpoint, the identity is the same one and enabled, the key it logged in
-    /// with is still valid, and its token has not been expired for longer than the grace.
+    /// Whether an open connection still stands on its ground: its address may still use its endpoint, the identity is the same one and
+    /// enabled, the key it logged in with is still valid, and its token has not been expired for longer than the grace.
     ///
     /// # Errors
     /// A refusal that [is passing](Refusal::is_passing) says nothing about the connection: keep it and ask again.

@@ -461,6 +461,14 @@ fn escaped(char: char) -> impl Iterator<Item = char> {
 
 /// Makes a foreign text safe for a log line.
 fn echo(text: &str) -> String {
+    // Nearly every text is safe as it is.
+    if text.len() <= ECHO_CHARS_MAX
+        && text
+            .bytes()
+            .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'\\')
+    {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     let mut safe: String = chars.by_ref().take(ECHO_CHARS_MAX).flat_map(escaped).collect();
     if chars.next().is_some() {

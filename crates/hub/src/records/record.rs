@@ -83,6 +83,10 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// The same, of at most so many characters.
 pub(crate) fn printable_within(text: &str, chars_max: usize) -> String {
+    // Nearly every text is fit as it is.
+    if text.len() <= chars_max && !text.contains(char::is_control) {
+        return text.to_owned();
+    }
     text.chars()
         .take(chars_max)
         .map(|character| {

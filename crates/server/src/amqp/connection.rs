@@ -23,7 +23,7 @@ use hub::network::Endpoint;
 use hub::readers::{Displaced, Displacement};
 use hub::records::Origin;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::attach::Node;
 use super::device::{DeviceKey, DeviceWork, Devices, Message};
@@ -33,6 +33,7 @@ use super::feedback_link::Taken;
 use super::grants::Grants;
 use super::reader::{OUTPUT_BYTES_HIGH, Reader};
 use super::request::Request;
+use crate::alarm::Alarm;
 use crate::app::App;
 use crate::listen::{Arrival, Stranger, Stream};
 use crate::mailbox::Mailbox;
@@ -132,7 +133,7 @@ pub(super) struct Connection {
     pub(super) evicted: BoxFuture<'static, ()>,
     pub(super) deadline: Instant,
     pub(super) draining: BoxFuture<'static, ()>,
-    pub(super) timer: Pin<Box<Sleep>>,
+    pub(super) timer: Alarm,
     pub(super) next_recheck: Instant,
     // Bytes of a frame that has not arrived whole.
     pub(super) rest: Vec<u8>,
@@ -168,7 +169,7 @@ impl Connection {
             evicted: Box::pin(evicted),
             deadline,
             draining: Box::pin(async move { draining.begun().await }),
-            timer: Box::pin(tokio::time::sleep_until(Instant::now())),
+            timer: Alarm::default(),
             next_recheck: Instant::now() + RECHECK_PERIOD,
             rest: Vec::new(),
             sent: 0,
@@ -451,7 +452,7 @@ impl Connection {
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<(), Ending> {
-        while self.timer.as_mut().poll(context).is_ready() {
+        while self.timer.poll(context).is_ready() {
             let now = Instant::now();
             if self.stranger.is_some() && now >= self.deadline {
                 return Err(Ending::StrangerTime(
@@ -478,9 +479,7 @@ impl Connection {
             if self.stranger.is_some() {
                 next = next.min(self.deadline);
             }
-            self.timer
-                .as_mut()
-                .reset(next.max(now + Duration::from_millis(1)));
+            self.timer.set(next.max(now + Duration::from_millis(1)));
         }
         Ok(())
     }

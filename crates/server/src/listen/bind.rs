@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use rustix::net::sockopt::set_tcp_quickack;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -99,11 +100,16 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    // Inherited as well, when set after that: what a peer says first is acknowledged with our answer, which comes at once, and not by a
+    // packet of its own.
+    set_tcp_quickack(&socket, false)?;
     TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::sockopt::tcp_quickack;
+
     use super::*;
 
     #[tokio::test]
@@ -115,11 +121,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_accepted_sends_at_once() {
+    async fn what_is_accepted_sends_at_once_and_acknowledges_with_its_answer() {
         let bound = bind("mqtt", &["127.0.0.1:0".parse().unwrap()]).unwrap();
         let client = tokio::net::TcpStream::connect(bound[0].address);
         let (client, accepted) = tokio::join!(client, bound[0].listener.accept());
-        assert!(accepted.unwrap().0.nodelay().unwrap());
+        let accepted = accepted.unwrap().0;
+        assert!(accepted.nodelay().unwrap());
+        assert!(!tcp_quickack(&accepted).unwrap());
         drop(client);
     }
 

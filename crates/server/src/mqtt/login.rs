@@ -26,6 +26,9 @@ use crate::refusal::outcome_of;
 /// Bytes of a CONNECT packet: the budget of a stranger, less what TLS takes.
 const CONNECT_BYTES_MAX: usize = 8 * 1_024;
 
+/// Bytes of most CONNECT packets.
+const CONNECT_BYTES_USUAL: usize = 512;
+
 /// A client that was let in.
 pub(super) struct Guest {
     pub(super) stream: Stream,
@@ -95,7 +98,10 @@ pub(crate) fn code_of(refusal: &Refusal) -> ConnectCode {
 }
 
 /// Lets a client in, or leaves a record of why not.
-pub(super) async fn login(arrival: Arrival, app: &App) -> Option<(Guest, Draining)> {
+pub(super) fn login(
+    arrival: Arrival,
+    app: Arc<App>,
+) -> impl Future<Output = Option<(Box<Guest>, Draining)>> + Send {
     let Arrival {
         mut stream,
         protocol,
@@ -105,28 +111,30 @@ pub(super) async fn login(arrival: Arrival, app: &App) -> Option<(Guest, Drainin
         draining,
     } = arrival;
     let mut origin = Origin::new(peer, protocol);
-    let attempt = admit(&mut stream, &mut origin, app);
-    let turned_away = tokio::select! {
-        result = tokio::time::timeout_at(deadline, attempt) => match result {
-            Ok(Ok(admitted)) => return Some((admitted.into_guest(stream, origin), draining)),
-            Ok(Err(turned_away)) => turned_away,
-            Err(_) => TurnedAway::silently(timed_out(app.limits.time(Limit::UnauthenticatedSecsMax))),
-        },
-        () = stranger.evicted() => TurnedAway::silently(evicted()),
-    };
-    if !turned_away.is_hushed {
-        app.records.leave(origin, turned_away.outcome);
+    async move {
+        let attempt = Box::pin(admit(&mut stream, &mut origin, &app));
+        let turned_away = tokio::select! {
+            result = tokio::time::timeout_at(deadline, attempt) => match result {
+                Ok(Ok(admitted)) => return Some((Box::new(admitted.into_guest(stream, origin)), draining)),
+                Ok(Err(turned_away)) => turned_away,
+                Err(_) => TurnedAway::silently(timed_out(app.limits.time(Limit::UnauthenticatedSecsMax))),
+            },
+            () = stranger.evicted() => TurnedAway::silently(evicted()),
+        };
+        if !turned_away.is_hushed {
+            app.records.leave(origin, turned_away.outcome);
+        }
+        if let Some(code) = turned_away.code {
+            let answer = [0x20, 2, 0, code as u8];
+            // The peer may be gone; it has been refused either way.
+            let _ = tokio::time::timeout_at(deadline, async {
+                stream.write_all(&answer).await?;
+                stream.shutdown().await
+            })
+            .await;
+        }
+        None
     }
-    if let Some(code) = turned_away.code {
-        let answer = [0x20, 2, 0, code as u8];
-        // The peer may be gone; it has been refused either way.
-        let _ = tokio::time::timeout_at(deadline, async {
-            stream.write_all(&answer).await?;
-            stream.shutdown().await
-        })
-        .await;
-    }
-    None
 }
 
 /// Everything but the stream.
@@ -202,12 +210,15 @@ async fn admit(stream: &mut Stream, origin: &mut Origin, app: &App) -> Result<Ad
     };
     let proven = app.bus.moment(&address);
     let claim = Claim::Identity(address.identity.clone());
-    let decision = hub
-        .gate()
-        .authenticate_device(&address.identity, &credential, Usage::Connection);
     // What the decision needs is large; in a box of its own it does not wait with the peer for its CONNECT.
-    let decision = Box::pin(app.try_login(hub.name(), &claim, from, decision)).await;
-    let proof = decision
+    let decision = Box::pin(hub.gate().authenticate_device(
+        &address.identity,
+        &credential,
+        Usage::Connection,
+    ));
+    let proof = app
+        .try_login(hub.name(), &claim, from, decision)
+        .await
         .map_err(|refusal| TurnedAway::refused(&refusal))?
         .admitted(admitted);
     let stored = session_of(&connect, &proof, app).await?;
@@ -255,7 +266,8 @@ async fn read_connect(
             )));
         }
         match session.handle_input(app.clock.elapsed(), input, &mut Vec::new()) {
-            Ok(None) => {}
+            // The first read brings little, so that who says nothing costs little.
+            Ok(None) => input.reserve(CONNECT_BYTES_USUAL),
             Ok(Some((Event::Connect(_), length))) => return Ok(length),
             Ok(Some(_)) => return Err(TurnedAway::silently(violated(Violation::FirstPacket))),
             Err(violation) => {

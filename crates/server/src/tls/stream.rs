@@ -46,6 +46,12 @@ const PROTOCOL_VERSION_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 /// What one write encrypts at most.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
 
+/// Room for what a server says in a handshake with TLS 1.3 and a P-256 certificate, so that it need not grow.
+const FLIGHT_BYTES: usize = 1_000;
+
+/// Room for one message of the handshake or a ticket; larger ones are rare.
+const MESSAGE_BYTES: usize = 1_024;
+
 /// Room for record headers and tags of `WRITE_BYTES_MAX`, generously.
 const WRITE_OVERHEAD_BYTES: usize = 1_024;
 
@@ -328,6 +334,7 @@ impl TlsStream {
                         return Err(insufficient(error, offer));
                     }
                     self.session = begin(terms, demands)?;
+                    self.outgoing.reserve_exact(FLIGHT_BYTES);
                     Some(offer)
                 }
             },
@@ -561,28 +568,27 @@ fn invalid_data(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Appends what `encode` writes, growing the room to the size that it asks for.
+/// Appends what `encode` writes; exactly that, as it may lie there for a while.
 fn append_encoded(
     outgoing: &mut Vec<u8>,
     mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
 ) -> Result<(), rustls::Error> {
-    let start = outgoing.len();
-    let mut room = 1_024;
-    loop {
-        outgoing.resize(start + room, 0);
-        match encode(outgoing.get_mut(start..).unwrap_or_default()) {
-            Ok(length) => {
-                outgoing.truncate(start + length);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(needed)) if needed.required_size > room => {
-                room = needed.required_size;
-            }
-            Err(error) => {
-                outgoing.truncate(start);
-                return Err(rustls::Error::General(error.to_string()));
-            }
+    let mut room = [0; MESSAGE_BYTES];
+    let needed = match encode(&mut room) {
+        Ok(length) => {
+            outgoing.extend_from_slice(room.get(..length).unwrap_or_default());
+            return Ok(());
         }
+        Err(EncodeError::InsufficientSize(needed)) => needed.required_size,
+        Err(error) => return Err(rustls::Error::General(error.to_string())),
+    };
+    let start = outgoing.len();
+    outgoing.resize(start + needed, 0);
+    let encoded = encode(outgoing.get_mut(start..).unwrap_or_default());
+    outgoing.truncate(start + encoded.as_ref().copied().unwrap_or_default());
+    match encoded {
+        Ok(_) => Ok(()),
+        Err(error) => Err(rustls::Error::General(error.to_string())),
     }
 }
 

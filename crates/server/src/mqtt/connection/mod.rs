@@ -18,7 +18,6 @@ mod twin;
 #[cfg(test)]
 mod tests;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,19 +27,21 @@ use hub::access::Refusal;
 use hub::log::Batch;
 use hub::telemetry::Sender;
 use mqtt::server::Timeout;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use self::conversation::Conversation;
 use self::subscribing::Storing;
 use self::telemetry::Appending;
 use super::ending::Ending;
 use super::login::{Guest, login};
+use crate::alarm::Alarm;
 use crate::app::App;
 use crate::held::Held;
 use crate::listen::{Arrival, Draining};
 use crate::mailbox::Mailbox;
 
-/// Serves one connection to its end. What the login needs is large and boxed apart, so that it does not stay with the task.
+/// Serves one connection to its end. What the login needs is large and boxed apart, so that it does not stay with the task; in boxes of
+/// less than 1 KiB each, which allocators keep at hand for the next connection.
 pub(crate) fn serve(arrival: Arrival, app: Arc<App>) -> impl Future<Output = ()> + Send {
     let opening = Box::pin(open(arrival, app));
     async move {
@@ -53,21 +54,21 @@ pub(crate) fn serve(arrival: Arrival, app: Arc<App>) -> impl Future<Output = ()>
 }
 
 async fn open(arrival: Arrival, app: Arc<App>) -> Option<Box<Connection>> {
-    let (guest, draining) = login(arrival, &app).await?;
+    let (guest, draining) = login(arrival, Arc::clone(&app)).await?;
     let mut connection = Connection::settle(guest, draining, &app).await?;
     connection.announce_model().await;
     connection.subscribed();
-    Some(Box::new(connection))
+    Some(connection)
 }
 
 struct Connection {
     app: Arc<App>,
-    guest: Guest,
+    guest: Box<Guest>,
     sender: Sender,
     // Until the connection leaves.
     held: Option<Held>,
     mailbox: Arc<Mailbox>,
-    timer: Pin<Box<Sleep>>,
+    timer: Alarm,
     // Bytes for the client, from `sent` on.
     output: Vec<u8>,
     sent: usize,
@@ -86,13 +87,13 @@ struct Connection {
 
 impl Connection {
     /// Takes the identity's place, checks once more if something may have changed meanwhile, and sends the answer.
-    async fn settle(mut guest: Guest, draining: Draining, app: &Arc<App>) -> Option<Self> {
+    async fn settle(mut guest: Box<Guest>, draining: Draining, app: &Arc<App>) -> Option<Box<Self>> {
         let mailbox = Arc::new(Mailbox::default());
         let peer: Arc<str> = guest.origin.peer.to_string().into();
         let inbox: Arc<dyn hub::bus::Inbox> = Arc::<Mailbox>::clone(&mailbox);
         let mut held = Held::claim(app, &guest.address, peer, inbox).await;
         if held.may_have_missed(guest.proven)
-            && let Err(refusal) = guest.hub.gate().recheck(&guest.proof).await
+            && let Err(refusal) = Box::pin(guest.hub.gate().recheck(&guest.proof)).await
         {
             app.records
                 .leave(guest.origin, crate::refusal::outcome_of(&refusal));
@@ -107,12 +108,12 @@ impl Connection {
             .hub
             .telemetry()
             .sender(Arc::clone(&guest.proof), guest.model_id.clone());
-        Some(Self {
+        Some(Box::new(Self {
             app: Arc::clone(app),
             sender,
             held: Some(held),
             mailbox,
-            timer: Box::pin(tokio::time::sleep_until(Instant::now())),
+            timer: Alarm::default(),
             output: std::mem::take(&mut guest.answer),
             sent: 0,
             staged: Batch::new(),
@@ -124,7 +125,7 @@ impl Connection {
             last_call: 0,
             draining,
             guest,
-        })
+        }))
     }
 
     /// Does all that can be done; ready when the connection is to end.
@@ -180,7 +181,7 @@ impl Connection {
     /// fired, so that traffic does not move it; a conversation brings it forward.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Result<bool, Ending> {
         let mut has_fired = false;
-        while self.timer.as_mut().poll(context).is_ready() {
+        while self.timer.poll(context).is_ready() {
             if self.draining.has_begun() {
                 return Err(Ending::Draining);
             }
@@ -210,8 +211,7 @@ impl Connection {
                 wait = wait.min(next);
             }
             self.timer
-                .as_mut()
-                .reset(Instant::now() + wait.max(Duration::from_millis(1)));
+                .set(Instant::now() + wait.max(Duration::from_millis(1)));
             has_fired = true;
         }
         Ok(has_fired)
@@ -219,10 +219,7 @@ impl Connection {
 
     /// Has the timer fire after `wait`, if it would fire later.
     fn wake_within(&mut self, wait: Duration) {
-        let at = Instant::now() + wait;
-        if self.timer.deadline() > at {
-            self.timer.as_mut().reset(at);
-        }
+        self.timer.bring_forward(Instant::now() + wait);
     }
 }
 
