@@ -49,7 +49,7 @@ impl Arguments {
         Self { command }
     }
 
-    /// A server lives long, and the tree of all commands, with the code that builds it, would stay in its memory: several MiB. Help and
+    /// A server lives long, and the tree of all commands, with the code that builds it, would stay in its memory: half a MiB. Help and
     /// errors come from the whole tree.
     fn of_server() -> Option<Server> {
         let first = std::env::args_os().nth(1)?;
