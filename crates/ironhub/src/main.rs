@@ -17,6 +17,11 @@ mod simulation;
 
 use std::process::ExitCode;
 
+// A handshake takes and returns some two hundred pieces of memory, a few of them larger than what glibc's allocator keeps at hand.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match command::run(arguments::Arguments::of_process().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -260,6 +260,10 @@ impl Connection {
                 let taken = self.take_frames(input)?;
                 self.rest = input.get(taken..).unwrap_or_default().to_vec();
             } else {
+                if self.stranger.is_some() {
+                    // Room to grow would be room that a stranger holds.
+                    self.rest.reserve_exact(input.len());
+                }
                 self.rest.extend_from_slice(input);
             }
             Ok(true)
@@ -435,9 +439,15 @@ impl Connection {
             }
         }
         if self.sent > 0 && self.sent == self.machine.output().len() {
+            // What a stranger was told takes no room any more.
+            let room_max = if self.stranger.is_some() {
+                0
+            } else {
+                2 * OUTPUT_BYTES_HIGH
+            };
             let output = self.machine.output();
             output.clear();
-            if output.capacity() > 2 * OUTPUT_BYTES_HIGH {
+            if output.capacity() > room_max {
                 *output = Vec::new();
             }
             self.sent = 0;

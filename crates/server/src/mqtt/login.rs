@@ -266,8 +266,13 @@ async fn read_connect(
             )));
         }
         match session.handle_input(app.clock.elapsed(), input, &mut Vec::new()) {
-            // The first read brings little, so that who says nothing costs little.
-            Ok(None) => input.reserve(CONNECT_BYTES_USUAL),
+            // The first read brings little, so that who says nothing costs little. No room is made beyond the largest packet: a stranger
+            // would hold it.
+            Ok(None) if input.len() == input.capacity() => {
+                let missing = CONNECT_BYTES_MAX.saturating_sub(input.len()).max(1);
+                input.reserve_exact(input.len().max(CONNECT_BYTES_USUAL).min(missing));
+            }
+            Ok(None) => {}
             Ok(Some((Event::Connect(_), length))) => return Ok(length),
             Ok(Some(_)) => return Err(TurnedAway::silently(violated(Violation::FirstPacket))),
             Err(violation) => {
