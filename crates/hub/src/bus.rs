@@ -4,6 +4,7 @@
 //! speaks for; the newest claim wins and the older holder is told to let go. Mail is small and bounded: bulk data lies in the
 //! store or the log, mail only says that there is some.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub enum Mail {
     /// A newer connection claimed the identity; `by` says from where, for the record.
     Displaced {
         /// Peer address of the newer connection.
-        by: Arc<str>,
+        by: SocketAddr,
     },
     /// The identity's registry entry or a policy changed: check again whether the connection may stay.
     Recheck,
@@ -86,7 +87,7 @@ pub trait Bus: Send + Sync + 'static {
     fn claim<'a>(
         &'a self,
         address: &'a Address,
-        peer: Arc<str>,
+        peer: SocketAddr,
         inbox: Arc<dyn Inbox>,
     ) -> BoxFuture<'a, Claim>;
 

@@ -29,7 +29,12 @@ impl Bus for Holders {
         Moment(0)
     }
 
-    fn claim<'a>(&'a self, address: &'a Address, _: Arc<str>, inbox: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
+    fn claim<'a>(
+        &'a self,
+        address: &'a Address,
+        _: std::net::SocketAddr,
+        inbox: Arc<dyn Inbox>,
+    ) -> BoxFuture<'a, Claim> {
         self.0.lock().unwrap().insert(address.clone(), inbox);
         Box::pin(async {
             Claim {
@@ -97,7 +102,11 @@ impl Bench {
 
     async fn connect(&self, line: impl Fn(Arc<Invocation>) + Send + Sync + 'static) {
         self.bus
-            .claim(&self.address, "p".into(), Arc::new(Line(Box::new(line))))
+            .claim(
+                &self.address,
+                "10.0.0.1:1".parse().unwrap(),
+                Arc::new(Line(Box::new(line))),
+            )
             .await;
     }
 

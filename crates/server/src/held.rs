@@ -1,5 +1,6 @@
 //! The place that a connection holds for an identity: on the bus, and in what is known of who is connected.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hub::bus::{Address, Claim, Inbox, Moment};
@@ -21,7 +22,7 @@ impl Held {
     pub(crate) async fn claim(
         app: &Arc<App>,
         address: &Address,
-        peer: Arc<str>,
+        peer: SocketAddr,
         inbox: Arc<dyn Inbox>,
     ) -> Self {
         let claim = app.bus.claim(address, peer, inbox).await;

@@ -476,14 +476,16 @@ fn listen(
     let raw_tls = Arc::new(Terms::new(certificates, &[], demands(&hub_of))?);
     let https_tls = Arc::new(Terms::new(certificates, &[b"http/1.1"], demands(&hub_of))?);
 
-    let accept = |protocol, tls: Option<&Arc<Terms>>| Accept {
-        protocol,
-        tls: tls.cloned(),
-        hub_of: Arc::clone(&hub_of),
-        stranger_patience: app.limits.time(Limit::UnauthenticatedSecsMax),
-        strangers: Arc::clone(&app.strangers),
-        records: Arc::clone(&app.records),
-        tracker: drain.tracker(),
+    let accept = |protocol, tls: Option<&Arc<Terms>>| {
+        Arc::new(Accept {
+            protocol,
+            tls: tls.cloned(),
+            hub_of: Arc::clone(&hub_of),
+            stranger_patience: app.limits.time(Limit::UnauthenticatedSecsMax),
+            strangers: Arc::clone(&app.strangers),
+            records: Arc::clone(&app.records),
+            tracker: drain.tracker(),
+        })
     };
     let addresses = |bound: &[Bound]| bound.iter().map(|bound| bound.address).collect();
     let all = Addresses {
@@ -525,7 +527,7 @@ fn demands(hub_of: &HubFinder) -> Demands {
 
 fn spawn<F>(
     bound: Vec<Bound>,
-    accept: &Accept,
+    accept: &Arc<Accept>,
     app: &Arc<App>,
     handle: impl Fn(crate::listen::Arrival, Arc<App>) -> F + Copy + Send + 'static,
 ) where
@@ -533,7 +535,7 @@ fn spawn<F>(
 {
     for Bound { listener, .. } in bound {
         let app = Arc::clone(app);
-        tokio::spawn(serve(listener, accept.clone(), move |arrival| {
+        tokio::spawn(serve(listener, Arc::clone(accept), move |arrival| {
             handle(arrival, Arc::clone(&app))
         }));
     }

@@ -1,5 +1,6 @@
 //! What every [`Bus`] must do.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hub::bus::{Address, Bus, Inbox, Mail};
@@ -48,16 +49,20 @@ fn address(hub: &str, device: &str, module: Option<&str>) -> Address {
     }
 }
 
+fn peer(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 async fn the_newest_claim_wins(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
     let (old, new) = (Arc::new(Letters::default()), Arc::new(Letters::default()));
     assert!(!bus.is_held(&device));
-    let first = bus.claim(&device, "10.0.0.1:1".into(), old.clone()).await;
+    let first = bus.claim(&device, peer(1), old.clone()).await;
     assert!(!first.displaced);
-    let second = bus.claim(&device, "10.0.0.2:2".into(), new.clone()).await;
+    let second = bus.claim(&device, peer(2), new.clone()).await;
     assert!(second.displaced);
     assert_ne!(first.number, second.number);
-    let by = "10.0.0.2:2".into();
+    let by = peer(2);
     assert_eq!(old.taken(), [(device.clone(), Mail::Displaced { by })]);
     assert!(new.taken().is_empty());
     assert!(bus.is_held(&device));
@@ -65,8 +70,8 @@ async fn the_newest_claim_wins(bus: Arc<impl Bus>) {
 
 async fn an_old_claim_releases_nothing(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
-    let first = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
-    let second = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let first = bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
+    let second = bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
     assert!(!bus.release(&device, first));
     assert!(bus.is_held(&device));
     assert!(bus.release(&device, second));
@@ -78,8 +83,8 @@ async fn an_old_claim_releases_nothing(bus: Arc<impl Bus>) {
 async fn a_connection_does_not_displace_itself(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
     let inbox = Arc::new(Letters::default());
-    let first = bus.claim(&device, "p".into(), inbox.clone()).await;
-    let second = bus.claim(&device, "p".into(), inbox.clone()).await;
+    let first = bus.claim(&device, peer(1), inbox.clone()).await;
+    let second = bus.claim(&device, peer(1), inbox.clone()).await;
     assert!(!second.displaced);
     assert!(inbox.taken().is_empty());
     assert!(!bus.release(&device, first), "the second claim holds it");
@@ -89,8 +94,8 @@ async fn mail_reaches_the_holder_alone(bus: Arc<impl Bus>) {
     let (device, module) = (address("hub1", "d1", None), address("hub1", "d1", Some("m1")));
     let elsewhere = address("hub2", "d1", None);
     let (inbox, other) = (Arc::new(Letters::default()), Arc::new(Letters::default()));
-    let claim = bus.claim(&device, "p".into(), inbox.clone()).await;
-    bus.claim(&module, "p".into(), other.clone()).await;
+    let claim = bus.claim(&device, peer(1), inbox.clone()).await;
+    bus.claim(&module, peer(1), other.clone()).await;
     assert!(bus.send(&device, Mail::Recheck));
     assert_eq!(inbox.taken(), [(device.clone(), Mail::Recheck)]);
     assert!(other.taken().is_empty());
@@ -103,7 +108,7 @@ async fn mail_reaches_the_holder_alone(bus: Arc<impl Bus>) {
 async fn mail_keeps_its_order(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
     let inbox = Arc::new(Letters::default());
-    bus.claim(&device, "p".into(), inbox.clone()).await;
+    bus.claim(&device, peer(1), inbox.clone()).await;
     let desired = |version| Mail::Desired {
         version,
         document: vec![b'x'; 32_768].into(),
@@ -128,7 +133,7 @@ async fn a_call_that_reaches_nobody_is_dropped(bus: Arc<impl Bus>) {
     let (mail, answer) = call();
     assert!(!bus.send(&device, mail));
     assert!(answer.await.is_err(), "whoever waits for it hears at once");
-    let claim = bus.claim(&device, "p".into(), inbox.clone()).await;
+    let claim = bus.claim(&device, peer(1), inbox.clone()).await;
     let (mail, answer) = call();
     assert!(bus.send(&device, mail));
     bus.release(&device, claim);
@@ -139,22 +144,22 @@ async fn a_call_that_reaches_nobody_is_dropped(bus: Arc<impl Bus>) {
 async fn a_claim_knows_whether_it_missed_mail(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
     let since = bus.moment(&device);
-    let claim = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let claim = bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
     assert!(!claim.may_have_missed(since), "nothing was sent");
     bus.send(&device, Mail::Recheck);
     bus.release(&device, claim);
-    let of_holder = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let of_holder = bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
     assert!(of_holder.may_have_missed(since), "an earlier holder got it");
     bus.release(&device, of_holder);
 
     let since = bus.moment(&device);
     assert!(!bus.send(&device, Mail::Recheck));
-    let of_nobody = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let of_nobody = bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
     assert!(of_nobody.may_have_missed(since), "nobody got it");
 
     let since = bus.moment(&device);
     bus.broadcast(&device.hub, Mail::Recheck);
-    let of_all = bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    let of_all = bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
     assert!(of_all.may_have_missed(since), "it went to the hub's holders");
 }
 
@@ -162,10 +167,10 @@ async fn a_broadcast_stays_inside_its_hub(bus: Arc<impl Bus>) {
     let inbox = Arc::new(Letters::default());
     for n in 0..200 {
         let hub = if n % 2 == 0 { "hub1" } else { "hub2" };
-        bus.claim(&address(hub, &format!("d{n}"), None), "p".into(), inbox.clone())
+        bus.claim(&address(hub, &format!("d{n}"), None), peer(1), inbox.clone())
             .await;
     }
-    bus.claim(&address("hub1", "d0", Some("m")), "p".into(), inbox.clone())
+    bus.claim(&address("hub1", "d0", Some("m")), peer(1), inbox.clone())
         .await;
     let hub1 = HubName::parse("hub1").unwrap();
     assert_eq!(bus.broadcast(&hub1, Mail::Recheck), 101);
@@ -181,18 +186,15 @@ async fn devices_are_counted_without_modules(bus: Arc<impl Bus>) {
     let mut claims = Vec::new();
     for n in 0..50 {
         let device = address("hub1", &format!("d{n}"), None);
-        claims.push((
-            device.clone(),
-            bus.claim(&device, "p".into(), inbox.clone()).await,
-        ));
+        claims.push((device.clone(), bus.claim(&device, peer(1), inbox.clone()).await));
         bus.claim(
             &address("hub1", &format!("d{n}"), Some("m")),
-            "p".into(),
+            peer(1),
             inbox.clone(),
         )
         .await;
     }
-    bus.claim(&address("hub2", "d", None), "p".into(), inbox.clone())
+    bus.claim(&address("hub2", "d", None), peer(1), inbox.clone())
         .await;
     assert_eq!(bus.held_devices(&hub1), 50);
     for (device, claim) in claims {
@@ -214,10 +216,10 @@ impl<B: Bus> Inbox for Caller<B> {
 async fn an_inbox_may_call_the_bus(bus: Arc<impl Bus>) {
     let device = address("hub1", "d1", None);
     let inbox = Arc::new(Caller(bus.clone()));
-    bus.claim(&device, "p".into(), inbox.clone()).await;
+    bus.claim(&device, peer(1), inbox.clone()).await;
     assert!(bus.send(&device, Mail::Recheck));
     assert_eq!(bus.broadcast(&device.hub, Mail::Recheck), 1);
-    bus.claim(&device, "p".into(), Arc::new(Letters::default())).await;
+    bus.claim(&device, peer(1), Arc::new(Letters::default())).await;
 }
 
 async fn claims_race_without_loss(bus: Arc<impl Bus>) {
@@ -226,9 +228,9 @@ async fn claims_race_without_loss(bus: Arc<impl Bus>) {
     let mut tasks = Vec::new();
     for inbox in &inboxes {
         let (bus, device, inbox) = (bus.clone(), device.clone(), inbox.clone());
-        tasks.push(tokio::spawn(async move {
-            bus.claim(&device, "p".into(), inbox).await
-        }));
+        tasks.push(tokio::spawn(
+            async move { bus.claim(&device, peer(1), inbox).await },
+        ));
     }
     let mut claims = Vec::new();
     for task in tasks {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,7 +55,7 @@ impl LocalBus {
         lock(shard)
     }
 
-    fn replace(&self, address: &Address, peer: Arc<str>, inbox: &Arc<dyn Inbox>) -> Claim {
+    fn replace(&self, address: &Address, peer: SocketAddr, inbox: &Arc<dyn Inbox>) -> Claim {
         let number = self.next_claim.fetch_add(1, Ordering::Relaxed);
         let holder = Holder {
             claim: number,
@@ -91,7 +92,7 @@ impl Bus for LocalBus {
     fn claim<'a>(
         &'a self,
         address: &'a Address,
-        peer: Arc<str>,
+        peer: SocketAddr,
         inbox: Arc<dyn Inbox>,
     ) -> BoxFuture<'a, Claim> {
         Box::pin(async move { self.replace(address, peer, &inbox) })

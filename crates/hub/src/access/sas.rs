@@ -186,8 +186,9 @@ fn parse_expiry(text: &str) -> Option<Timestamp> {
 
 /// Percent-encoded or raw; a plus sign is a plus sign.
 fn parse_signature(text: &str) -> Option<[u8; 32]> {
-    let text: Cow<'_, [u8]> = percent_decode_str(text).into();
-    TOLERANT_BASE64.decode(text).ok()?.try_into().ok()
+    let mut decoded = Vec::with_capacity(text.len());
+    decoded.extend(percent_decode_str(text));
+    TOLERANT_BASE64.decode(decoded).ok()?.try_into().ok()
 }
 
 /// Percent-encoded or raw.

@@ -121,7 +121,12 @@ impl Bus for MailBus {
         Moment(0)
     }
 
-    fn claim<'a>(&'a self, _: &'a Address, _: Arc<str>, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
+    fn claim<'a>(
+        &'a self,
+        _: &'a Address,
+        _: std::net::SocketAddr,
+        _: Arc<dyn Inbox>,
+    ) -> BoxFuture<'a, Claim> {
         Box::pin(async {
             Claim {
                 number: 1,

@@ -35,7 +35,12 @@ impl Bus for DesiredBus {
         Moment(0)
     }
 
-    fn claim<'a>(&'a self, _: &'a Address, _: Arc<str>, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
+    fn claim<'a>(
+        &'a self,
+        _: &'a Address,
+        _: std::net::SocketAddr,
+        _: Arc<dyn Inbox>,
+    ) -> BoxFuture<'a, Claim> {
         unreachable!("nobody connects")
     }
 

@@ -24,7 +24,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) type HubFinder = Arc<dyn Fn(Option<&str>) -> Option<Arc<Hub>> + Send + Sync>;
 
 /// What every connection of a listener gets.
-#[derive(Clone)]
 pub(crate) struct Accept {
     /// Name of the protocol in records.
     pub(crate) protocol: &'static str,
@@ -59,7 +58,7 @@ pub(crate) struct Arrival {
 /// Accepts until the server stops; `handle` makes the task of each connection.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
-    accept: Accept,
+    accept: Arc<Accept>,
     handle: impl Fn(Arrival) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
@@ -72,7 +71,7 @@ pub(crate) async fn serve<F>(
         };
         match accepted {
             Ok((tcp, peer)) => {
-                let (accept, handle) = (accept.clone(), handle.clone());
+                let (accept, handle) = (Arc::clone(&accept), handle.clone());
                 let stranger = accept.strangers.admit();
                 let draining = accept.tracker.draining();
                 // What a connection needs until it stands is large; boxed, it does not stay with the task.
@@ -106,7 +105,7 @@ async fn arrive(
     peer: SocketAddr,
     stranger: Stranger,
     draining: Draining,
-    accept: Accept,
+    accept: Arc<Accept>,
 ) -> Option<Arrival> {
     let deadline = tokio::time::Instant::now() + accept.stranger_patience;
     let Some(tls) = &accept.tls else {

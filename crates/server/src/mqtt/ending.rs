@@ -1,5 +1,6 @@
 //! Why an MQTT connection ended: one word for metrics, a sentence for people.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hub::access::Refusal;
@@ -35,7 +36,7 @@ pub(super) enum Ending {
     /// More mail waits for the client than may, because it does not read.
     Overflow,
     /// A newer connection of the identity came.
-    Displaced(String),
+    Displaced(SocketAddr),
     /// The credential is no longer good.
     Revoked(Refusal),
     /// The event log cannot take messages.

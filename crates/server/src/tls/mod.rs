@@ -14,6 +14,7 @@ mod files;
 pub(crate) mod fuzzing;
 mod hello;
 mod identity;
+mod socket;
 mod stream;
 mod terms;
 

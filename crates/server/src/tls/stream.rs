@@ -10,18 +10,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_util::FutureExt as _;
 use hub::settings::TlsSettings;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::ioctl_fionread;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{ProtocolVersion, SupportedCipherSuite};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::hello::{self, Found, Hello, Offer};
+use super::socket::Socket;
 use super::terms::Terms;
 
 /// Largest TLS record on the wire: 16 KiB of plaintext, expansion of TLS 1.2, header (RFC 5246, 6.2.3).
@@ -124,7 +122,7 @@ impl Session {
 
 /// The server's side of a TLS connection over TCP.
 pub(crate) struct TlsStream {
-    tcp: TcpStream,
+    socket: Socket,
     session: Session,
     server_name: Option<Box<str>>,
     read_bytes_max: usize,
@@ -145,7 +143,7 @@ impl TlsStream {
     /// Performs the handshake on the terms of the hub that the peer asks for. Without a deadline of its own: the caller sets one.
     pub(crate) async fn accept(tcp: TcpStream, terms: Arc<Terms>) -> Result<Self, Failed> {
         let mut stream = Self {
-            tcp,
+            socket: Socket::new(tcp),
             session: Session::Awaited(terms),
             server_name: None,
             read_bytes_max: STRANGER_READ_BYTES_MAX,
@@ -205,11 +203,7 @@ impl TlsStream {
 
     /// Whether the peer has ended its side, of TLS and of TCP. Never said too early, sometimes not at once.
     pub(crate) fn peer_has_left(&self) -> bool {
-        let has_closed = || {
-            let ready = self.tcp.ready(Interest::READABLE).now_or_never();
-            matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
-        };
-        self.read_closed && has_closed()
+        self.read_closed && self.socket.peer_has_ended()
     }
 
     /// Reads what comes over TCP as it is; the stream is of no use for reading afterwards.
@@ -218,7 +212,7 @@ impl TlsStream {
         context: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(context, target)
+        self.socket.poll_read(context, target)
     }
 
     fn is_handshaking(&self) -> bool {
@@ -254,14 +248,8 @@ impl TlsStream {
         if rest == 0 {
             return Poll::Ready(Ok(self.read_bytes_max));
         }
-        loop {
-            ready!(self.tcp.poll_read_ready(context))?;
-            match self.tcp.try_io(Interest::READABLE, || is_there(&self.tcp, rest)) {
-                Ok(()) => return Poll::Ready(Ok(rest)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        ready!(self.socket.poll_available(context, rest))?;
+        Poll::Ready(Ok(rest))
     }
 
     /// Reads from the socket once and processes what came.
@@ -275,7 +263,12 @@ impl TlsStream {
             front.copy_from_slice(&self.partial);
             let end = (kept + read_bytes_max).min(buffer.len());
             let mut read_buf = ReadBuf::new(buffer.get_mut(kept..end).unwrap_or_default());
-            ready!(Pin::new(&mut self.tcp).poll_read(context, &mut read_buf))?;
+            // What a login says is acknowledged by the answer.
+            if self.is_stranger() && self.session.open().is_some() {
+                ready!(self.socket.poll_look(context, &mut read_buf))?;
+            } else {
+                ready!(self.socket.poll_read(context, &mut read_buf))?;
+            }
             let read = read_buf.filled().len();
             self.partial = Vec::new();
             if read == 0 {
@@ -407,7 +400,7 @@ impl TlsStream {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.outgoing_sent < self.outgoing.len() {
             let rest = self.outgoing.get(self.outgoing_sent..).unwrap_or_default();
-            let sent = ready!(Pin::new(&mut self.tcp).poll_write(context, rest))?;
+            let sent = ready!(self.socket.poll_write(context, rest))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -447,7 +440,7 @@ impl TlsStream {
             };
             let mut encrypted = buffer.get(..length).unwrap_or_default();
             if self.outgoing.is_empty()
-                && let Poll::Ready(sent) = Pin::new(&mut self.tcp).poll_write(context, encrypted)
+                && let Poll::Ready(sent) = self.socket.poll_write(context, encrypted)
             {
                 encrypted = encrypted.get(sent?..).unwrap_or_default();
             }
@@ -520,14 +513,14 @@ impl AsyncWrite for TlsStream {
                 ready!(self.poll_send(context))?;
             }
         }
-        Pin::new(&mut self.tcp).poll_shutdown(context)
+        self.socket.poll_shutdown(context)
     }
 }
 
 impl std::fmt::Debug for TlsStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsStream")
-            .field("tcp", &self.tcp)
+            .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
 }
@@ -536,18 +529,6 @@ impl std::fmt::Debug for TlsStream {
 fn record_bytes(bytes: &[u8]) -> Option<usize> {
     let &[_, _, _, high, low] = bytes.first_chunk::<HEADER_BYTES>()?;
     Some(HEADER_BYTES + usize::from(u16::from_be_bytes([high, low])))
-}
-
-/// Whether so many bytes can be read at once, or no more will come; if not, the error that waits for more.
-fn is_there(tcp: &TcpStream, bytes: usize) -> io::Result<()> {
-    if usize::try_from(ioctl_fionread(tcp)?).unwrap_or(usize::MAX) >= bytes {
-        return Ok(());
-    }
-    let mut end = [PollFd::new(tcp, PollFlags::RDHUP)];
-    match rustix::event::poll(&mut end, Some(&Timespec::default()))? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Begins a session that meets the demands.

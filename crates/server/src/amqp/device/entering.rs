@@ -1,5 +1,6 @@
 //! The way in: proven, in its place, proven once more because something may have changed meanwhile.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use amqp::performative::Error;
@@ -42,14 +43,13 @@ impl Connection {
             .iter()
             .find_map(|waiting| model_id(&waiting.attach));
         let credentials = self.credentials_for(&address.identity);
-        let peer: Arc<str> = self.origin.peer.to_string().into();
-        let from = self.origin.peer.ip();
+        let peer = self.origin.peer;
         let (app, inbox) = (Arc::clone(&self.app), Arc::clone(&self.mailbox));
         self.work.push(Box::pin(async move {
             let entered = async {
                 let claim = Claim::Identity(address.identity.clone());
                 let decision = credentials.prove(hub.gate(), &address.identity);
-                let proof = app.try_login(hub.name(), &claim, from, decision).await?;
+                let proof = app.try_login(hub.name(), &claim, peer.ip(), decision).await?;
                 let inbox: Arc<dyn Inbox> = Arc::<Mailbox>::clone(&inbox);
                 let held = Held::claim(&app, &address, peer, inbox).await;
                 hub.gate().recheck(&proof).await?;
@@ -81,8 +81,8 @@ impl Connection {
             return;
         }
         if let Some(by) = device.displaced_by.take() {
-            let error = stolen(&by);
-            return self.turn_away(key, waiting, &error, Some(displaced(Kind::Refused, &by)));
+            let error = stolen(by);
+            return self.turn_away(key, waiting, &error, Some(displaced(Kind::Refused, by)));
         }
         match entered {
             Ok(entry) => self.let_in(key, *entry, waiting),
@@ -243,13 +243,13 @@ impl Connection {
 }
 
 /// What links learn of a newer connection (amqp.md A.1; the condition is not confirmed).
-pub(super) fn stolen(by: &str) -> Error {
+pub(super) fn stolen(by: SocketAddr) -> Error {
     let text = format!("A newer connection of the device came from {by}.");
     Error::new(fault::STOLEN, &text)
 }
 
 /// What an operator learns of it.
-pub(super) fn displaced(kind: Kind, by: &str) -> Outcome {
+pub(super) fn displaced(kind: Kind, by: SocketAddr) -> Outcome {
     Outcome::new(
         kind,
         "session",

@@ -1,5 +1,7 @@
 //! The way out: of a link, of a device, and of all devices with their connection.
 
+use std::net::SocketAddr;
+
 use amqp::connection::LinkId;
 use amqp::performative::Error;
 use hub::access::Refusal;
@@ -82,7 +84,7 @@ impl Connection {
     }
 
     /// A newer connection has the device.
-    pub(super) fn displace(&mut self, key: DeviceKey, by: &str) {
+    pub(super) fn displace(&mut self, key: DeviceKey, by: SocketAddr) {
         if let Some(present) = self.devices.present_mut(key)
             && let Some(conversation) = &mut present.conversation
         {

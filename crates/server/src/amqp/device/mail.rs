@@ -35,7 +35,7 @@ impl Connection {
             return self.note_mail(key, mail);
         }
         match mail {
-            Mail::Displaced { by } => self.displace(key, &by),
+            Mail::Displaced { by } => self.displace(key, by),
             Mail::Recheck => self.prove_anew(key),
             Mail::Desired { version, document } => self.tell_desired(key, version, &document),
             Mail::Method(invocation) => self.call(key, invocation),

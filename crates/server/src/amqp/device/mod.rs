@@ -32,6 +32,7 @@ mod twin_message;
 mod tests;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use amqp::connection::LinkId;
@@ -113,7 +114,7 @@ pub(super) struct Device {
     // It has to be proven once more after that.
     proves_again: bool,
     // A newer connection came while it was being let in.
-    displaced_by: Option<Arc<str>>,
+    displaced_by: Option<SocketAddr>,
     present: Option<Present>,
 }
 

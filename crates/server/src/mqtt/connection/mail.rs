@@ -28,7 +28,7 @@ impl Connection {
 
     fn take_mail(&mut self, mail: Mail) -> Result<(), Ending> {
         match mail {
-            Mail::Displaced { by } => return Err(Ending::Displaced(by.to_string())),
+            Mail::Displaced { by } => return Err(Ending::Displaced(by)),
             Mail::Overflow => return Err(Ending::Overflow),
             Mail::Recheck if self.draining.has_begun() => return Err(Ending::Draining),
             Mail::Recheck => self.recheck(),

@@ -89,9 +89,8 @@ impl Connection {
     /// Takes the identity's place, checks once more if something may have changed meanwhile, and sends the answer.
     async fn settle(mut guest: Box<Guest>, draining: Draining, app: &Arc<App>) -> Option<Box<Self>> {
         let mailbox = Arc::new(Mailbox::default());
-        let peer: Arc<str> = guest.origin.peer.to_string().into();
         let inbox: Arc<dyn hub::bus::Inbox> = Arc::<Mailbox>::clone(&mailbox);
-        let mut held = Held::claim(app, &guest.address, peer, inbox).await;
+        let mut held = Held::claim(app, &guest.address, guest.origin.peer, inbox).await;
         if held.may_have_missed(guest.proven)
             && let Err(refusal) = Box::pin(guest.hub.gate().recheck(&guest.proof)).await
         {
