@@ -5,6 +5,7 @@
 mod doubles;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ impl Bus for Holders {
     fn claim<'a>(
         &'a self,
         address: &'a Address,
-        _: std::net::SocketAddr,
+        _: SocketAddr,
         inbox: Arc<dyn Inbox>,
     ) -> BoxFuture<'a, Claim> {
         self.0.lock().unwrap().insert(address.clone(), inbox);

@@ -1,6 +1,7 @@
 //! Queues over a store that conflicts, fails and stalls when told to, with clocks that move apart, and a crash at any time.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -121,12 +122,7 @@ impl Bus for MailBus {
         Moment(0)
     }
 
-    fn claim<'a>(
-        &'a self,
-        _: &'a Address,
-        _: std::net::SocketAddr,
-        _: Arc<dyn Inbox>,
-    ) -> BoxFuture<'a, Claim> {
+    fn claim<'a>(&'a self, _: &'a Address, _: SocketAddr, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         Box::pin(async {
             Claim {
                 number: 1,

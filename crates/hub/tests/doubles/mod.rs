@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "shared by several test binaries")]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -203,12 +204,7 @@ impl Bus for RecordingBus {
         Moment(0)
     }
 
-    fn claim<'a>(
-        &'a self,
-        _: &'a Address,
-        _: std::net::SocketAddr,
-        _: Arc<dyn Inbox>,
-    ) -> BoxFuture<'a, Claim> {
+    fn claim<'a>(&'a self, _: &'a Address, _: SocketAddr, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         Box::pin(async {
             Claim {
                 number: 1,

@@ -1,5 +1,6 @@
 //! A hub with twins over the stand-ins: a bus and a log that remember what they were given.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hub::BoxFuture;
@@ -35,12 +36,7 @@ impl Bus for DesiredBus {
         Moment(0)
     }
 
-    fn claim<'a>(
-        &'a self,
-        _: &'a Address,
-        _: std::net::SocketAddr,
-        _: Arc<dyn Inbox>,
-    ) -> BoxFuture<'a, Claim> {
+    fn claim<'a>(&'a self, _: &'a Address, _: SocketAddr, _: Arc<dyn Inbox>) -> BoxFuture<'a, Claim> {
         unreachable!("nobody connects")
     }
 
