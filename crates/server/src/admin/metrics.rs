@@ -294,13 +294,22 @@ impl Snapshot {
             "Bytes that wait to be written",
             each(&|stats| stats.queue_bytes),
         );
+        let seconds = |micros: u64| whole(micros) / 1_000_000.0;
+        let delay = stats
+            .iter()
+            .map(|(labels, stats)| (labels.clone(), seconds(stats.delay_micros)))
+            .collect();
+        self.gauge(
+            "log_commit_delay_seconds",
+            "How long the next commit waits for more messages",
+            delay,
+        );
         self.gauge("log_segments", "Segment files", each(&|stats| stats.segments));
         self.gauge(
             "log_disk_bytes",
             "Bytes of segment files",
             each(&|stats| stats.disk_bytes),
         );
-        let seconds = |micros: u64| whole(micros) / 1_000_000.0;
         let total = stats
             .iter()
             .map(|(labels, stats)| (labels.clone(), seconds(stats.sync_micros_total)))
