@@ -84,9 +84,9 @@ mod tests {
         for n in 0..20_000_u64 {
             patience.learn(10, Duration::from_micros(10 * (1 + n * 37 % 100)));
         }
-        let expected = WITHIN - patience.delay();
         let range = Duration::from_micros(900)..Duration::from_micros(1_200);
-        assert!(range.contains(&expected), "{expected:?}");
+        assert!(range.contains(&patience.expected), "{patience:?}");
+        assert_eq!(patience.delay() + patience.expected, WITHIN);
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
         for _ in 0..2_000 {
             patience.learn(10, QUICK);
         }
-        assert!(patience.delay() > WITHIN - 2 * QUICK, "{:?}", patience.delay());
+        assert!(patience.delay() + 2 * QUICK > WITHIN, "{patience:?}");
     }
 
     #[test]

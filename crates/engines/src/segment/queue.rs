@@ -154,9 +154,10 @@ impl Queue {
         let wants_more = |state: &State| state.waiting_bytes < GATHERED_BYTES && !state.closing;
         let mut since = self.clock.elapsed();
         let until = state.since + delay;
-        if since < until && wants_more(&state) {
+        let left = until.saturating_sub(since);
+        if !left.is_zero() && wants_more(&state) {
             state.sleep = Sleep::ForMore;
-            state = self.wait(state, until - since, wants_more);
+            state = self.wait(state, left, wants_more);
             since = until.min(self.clock.elapsed());
         }
         let appends = state.take();

@@ -294,6 +294,23 @@ impl Snapshot {
             "Bytes that wait to be written",
             each(&|stats| stats.queue_bytes),
         );
+        self.gauge("log_segments", "Segment files", each(&|stats| stats.segments));
+        self.gauge(
+            "log_disk_bytes",
+            "Bytes of segment files",
+            each(&|stats| stats.disk_bytes),
+        );
+        self.log_commits(&stats);
+        let healthy = app.logs.iter().map(|(hub, log)| {
+            let writable = *hub::log::Log::health(&**log).borrow() == LogHealth::Writable;
+            (hub_label(hub.as_str()), f64::from(u8::from(writable)))
+        });
+        let healthy = healthy.collect();
+        self.gauge("log_writable", "Whether messages can be made durable", healthy);
+    }
+
+    /// How long commits of the logs take, and how long the next ones wait.
+    fn log_commits(&mut self, stats: &[(Labels, engines::segment::Stats)]) {
         let seconds = |micros: u64| whole(micros) / 1_000_000.0;
         let delay = stats
             .iter()
@@ -304,19 +321,13 @@ impl Snapshot {
             "How long the next commit waits for more messages",
             delay,
         );
-        self.gauge("log_segments", "Segment files", each(&|stats| stats.segments));
-        self.gauge(
-            "log_disk_bytes",
-            "Bytes of segment files",
-            each(&|stats| stats.disk_bytes),
-        );
         let total = stats
             .iter()
             .map(|(labels, stats)| (labels.clone(), seconds(stats.sync_micros_total)))
             .collect();
         self.counter("log_commit_seconds", "Time spent in writes and syncs", total);
         let mut buckets = Vec::new();
-        for (labels, stats) in &stats {
+        for (labels, stats) in stats {
             let mut count = 0;
             for (at, bucket) in stats.sync_buckets.iter().enumerate() {
                 count += bucket;
@@ -333,12 +344,6 @@ impl Snapshot {
             "Commits that took at most so long, in seconds",
             buckets,
         );
-        let healthy = app.logs.iter().map(|(hub, log)| {
-            let writable = *hub::log::Log::health(&**log).borrow() == LogHealth::Writable;
-            (hub_label(hub.as_str()), f64::from(u8::from(writable)))
-        });
-        let healthy = healthy.collect();
-        self.gauge("log_writable", "Whether messages can be made durable", healthy);
     }
 
     fn store(&mut self, app: &App) {
