@@ -14,7 +14,8 @@ mod subject;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::ops::Range;
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -48,12 +49,30 @@ fn messages(numbers: Range<u64>) -> Vec<String> {
     numbers.map(message).collect()
 }
 
-/// A data folder with the first messages of a device, left by a server that was killed.
-fn killed_after(home: &Path, numbers: Range<u64>) {
+/// Where the last commit of a segment lies.
+fn last_commit(segment: &Path) -> Range<u64> {
+    const HEADER_LEN: usize = 64;
+    let bytes = std::fs::read(segment).unwrap();
+    let is_block = |window: &[u8]| window == b"IHBK";
+    let start = bytes.windows(4).rposition(is_block).unwrap();
+    let body_len = u32::from_le_bytes(bytes[start + 52..start + 56].try_into().unwrap()) as usize;
+    start as u64..(start + HEADER_LEN + body_len) as u64
+}
+
+/// A data folder with the first messages of a device, left by a server that was killed. Gives the last segment.
+fn killed_after(home: &Path, numbers: Range<u64>) -> PathBuf {
     let server = Dev::start(home, &SERVER);
     server.run(&["device", "create", DEVICE]);
     send(&server, numbers, "");
     server.kill();
+    let last = segments(home).pop().unwrap();
+    assert!(
+        last_commit(&last).end < last.metadata().unwrap().len(),
+        "there is room behind the last commit"
+    );
+    let (code, report) = check(home);
+    assert_eq!((code, &report["tornTail"]), (0, &Value::Null), "{report}");
+    last
 }
 
 /// The check finds a torn tail of so many bytes in the last segment, and a server that starts serves these messages and stores
@@ -85,30 +104,38 @@ fn recovers(home: &Path, torn_bytes: u64, kept: Range<u64>) {
 #[test]
 fn garbage_behind_the_last_commit_is_cut_off() {
     let home = tempfile::tempdir().unwrap();
-    killed_after(home.path(), 0..20);
-    let last = segments(home.path()).pop().unwrap();
+    let last = killed_after(home.path(), 0..20);
+    let len = last.metadata().unwrap().len();
+    let end = last_commit(&last).end;
+    let file = OpenOptions::new().write(true).open(&last).unwrap();
+    file.write_all_at(&[0xa5; 1_000], end).unwrap();
+    recovers(home.path(), len - end, 0..20);
+}
+
+#[test]
+fn garbage_behind_the_room_is_cut_off() {
+    let home = tempfile::tempdir().unwrap();
+    let last = killed_after(home.path(), 0..20);
+    let len = last.metadata().unwrap().len();
+    let end = last_commit(&last).end;
     let mut file = OpenOptions::new().append(true).open(&last).unwrap();
     file.write_all(&[0xa5; 1_000]).unwrap();
-    recovers(home.path(), 1_000, 0..20);
+    recovers(home.path(), len + 1_000 - end, 0..20);
 }
 
 #[test]
 fn a_last_commit_that_is_cut_costs_that_commit_alone() {
     let home = tempfile::tempdir().unwrap();
-    killed_after(home.path(), 0..20);
-    let last = segments(home.path()).pop().unwrap();
-    let whole = last.metadata().unwrap().len();
-    let bytes = std::fs::read(&last).unwrap();
-    let is_block = |window: &[u8]| window == b"IHBK";
-    let block = bytes.windows(4).rposition(is_block).unwrap() as u64;
+    let last = killed_after(home.path(), 0..20);
+    let commit = last_commit(&last);
     let cut = 10;
     let file = OpenOptions::new().write(true).open(&last).unwrap();
-    file.set_len(whole - cut).unwrap();
-    recovers(home.path(), whole - cut - block, 0..19);
+    file.set_len(commit.end - cut).unwrap();
+    recovers(home.path(), commit.end - cut - commit.start, 0..19);
 }
 
 /// Where the body of a message lies: segment and position in it.
-fn find(home: &Path, text: &str) -> (std::path::PathBuf, usize) {
+fn find(home: &Path, text: &str) -> (PathBuf, usize) {
     let found = segments(home).into_iter().find_map(|segment| {
         let bytes = std::fs::read(&segment).unwrap();
         let place = bytes

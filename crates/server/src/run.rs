@@ -442,7 +442,7 @@ async fn open_hub(
             bytes: config.retention_bytes.unwrap_or(u64::MAX),
         },
         segment_bytes: config.segment_bytes,
-        commit_delay: config.commit_delay,
+        commit_within: config.commit_within,
         ..Settings::default()
     };
     let log = SegmentLog::open(&folder, settings, Arc::clone(&seams.clock))

@@ -12,6 +12,7 @@ use super::header;
 use super::index::Index;
 use super::meta::Meta;
 use super::open::{Failure, Listing, OpenError, read_header, read_meta};
+use super::room::is_room;
 use super::scan::{Damaged, Extent, Lost, Scan, attach, scan};
 use super::sidecar::{self, Found, Sidecar};
 
@@ -184,7 +185,7 @@ impl Checker<'_> {
             let lost = behind(&mut found.standing, &sidecar.standing);
             self.lost_at_end(number, found.end, lost);
         }
-        if found.end < len {
+        if found.end < len && !(is_last && is_room(&*file, found.end, len)?) {
             self.torn_tail(number, found.end, len - found.end);
         }
         self.report.segments.push(SegmentReport {

@@ -149,7 +149,7 @@ fn open(disk: &MemoryDisk) -> Result<SegmentLog, super::OpenError> {
     let settings = Settings {
         partition_count: PARTITION_COUNT,
         segment_bytes: 8 << 10,
-        commit_delay: Duration::ZERO,
+        commit_within: Duration::ZERO,
         ..Settings::default()
     };
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(10)));

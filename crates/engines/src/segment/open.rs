@@ -14,6 +14,7 @@ use super::disk::{self, Disk, DiskFile, NEW_SUFFIX, read_up_to, write_all_at};
 use super::header::{self, Standing};
 use super::index::Index;
 use super::meta::{self, Invalid, Meta};
+use super::room::is_room;
 use super::scan::{Damaged, Extent, Scan, scan};
 use super::sidecar::{Found, Sidecar};
 
@@ -346,12 +347,14 @@ fn recover(disk: &dyn Disk, meta: &Meta, last: &Segment) -> Result<(Loaded, Scan
         // What is appended must not take the place of what was lost, so it goes behind the end that is there.
         scan.end = len.max(header::len(meta.partition_count));
     } else if scan.end < len {
-        tracing::info!(
-            file = disk.describe(&name),
-            position = scan.end,
-            bytes = len - scan.end,
-            "cut off the last commit of the event log: it was not complete, and nobody was told that it was"
-        );
+        if !is_room(&*file, scan.end, len)? {
+            tracing::info!(
+                file = disk.describe(&name),
+                position = scan.end,
+                bytes = len - scan.end,
+                "cut off the last commit of the event log: it was not complete, and nobody was told that it was"
+            );
+        }
         file.set_len(scan.end)?;
     }
     for damage in &scan.damages {

@@ -69,9 +69,15 @@ enum Sleep {
     ForRoom,
 }
 
+/// Appends to write, and since when they are to be written, by the clock that never goes back.
+pub(super) struct Due {
+    pub(super) appends: Vec<Append>,
+    pub(super) since: Duration,
+}
+
 /// What the writer is to do.
 pub(super) enum Work {
-    Commit(Vec<Append>),
+    Commit(Due),
     /// Nothing came for a while, or settings changed.
     Tidy,
     Close,
@@ -129,8 +135,8 @@ impl Queue {
         true
     }
 
-    /// Waits for something to do; gathers until the first that waits has waited for `commit_delay`, be it during the commit before.
-    pub(super) fn next(&self, commit_delay: Duration, idle: Duration) -> Work {
+    /// Waits for something to do; gathers until the first that waits has waited for `delay`, be it during the commit before.
+    pub(super) fn next(&self, delay: Duration, idle: Duration) -> Work {
         let mut state = self.lock();
         if state.appends.is_empty() && !state.closing && !state.tidy {
             state.sleep = Sleep::ForWork;
@@ -146,12 +152,16 @@ impl Queue {
             return if state.closing { Work::Close } else { Work::Tidy };
         }
         let wants_more = |state: &State| state.waiting_bytes < GATHERED_BYTES && !state.closing;
-        let left = commit_delay.saturating_sub(self.clock.elapsed().saturating_sub(state.since));
+        let mut since = self.clock.elapsed();
+        let until = state.since + delay;
+        let left = until.saturating_sub(since);
         if !left.is_zero() && wants_more(&state) {
             state.sleep = Sleep::ForMore;
             state = self.wait(state, left, wants_more);
+            since = until.min(self.clock.elapsed());
         }
-        Work::Commit(state.take())
+        let appends = state.take();
+        Work::Commit(Due { appends, since })
     }
 
     /// Sleeps while the disk is full. Says whether the log closes.
@@ -259,8 +269,8 @@ mod tests {
         let (told, given) = mpsc::channel();
         let queue = Arc::clone(queue);
         std::thread::spawn(move || {
-            if let Work::Commit(appends) = queue.next(DELAY, DELAY) {
-                told.send(appends.len()).unwrap();
+            if let Work::Commit(due) = queue.next(DELAY, DELAY) {
+                told.send(due.appends.len()).unwrap();
             }
         });
         given

@@ -32,6 +32,8 @@ pub struct Stats {
     pub damage: u64,
     /// Segments that retention deleted.
     pub deleted_segments: u64,
+    /// How long the next commit waits for company, in microseconds.
+    pub delay_micros: u64,
     /// Bytes that wait to be written.
     pub queue_bytes: u64,
     /// Segments on disk.
@@ -50,6 +52,7 @@ pub(super) struct Counters {
     pub(super) refused_appends: AtomicU64,
     pub(super) damage: AtomicU64,
     pub(super) deleted_segments: AtomicU64,
+    delay_micros: AtomicU64,
     sync_micros_total: AtomicU64,
     sync_buckets: [AtomicU64; BUCKET_COUNT],
 }
@@ -58,14 +61,22 @@ pub(super) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Counters {
     pub(super) fn synced(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(took);
         add(&self.sync_micros_total, micros);
         let bucket = SYNC_BUCKET_BOUNDS_MICROS.partition_point(|bound| *bound < micros);
         if let Some(bucket) = self.sync_buckets.get(bucket) {
             add(bucket, 1);
         }
+    }
+
+    pub(super) fn waits(&self, delay: Duration) {
+        self.delay_micros.store(micros(delay), Ordering::Relaxed);
     }
 
     pub(super) fn snapshot(&self) -> Stats {
@@ -81,6 +92,7 @@ impl Counters {
             refused_appends: read(&self.refused_appends),
             damage: read(&self.damage),
             deleted_segments: read(&self.deleted_segments),
+            delay_micros: read(&self.delay_micros),
             queue_bytes: 0,
             segments: 0,
             disk_bytes: 0,

@@ -15,7 +15,9 @@ use super::disk::{self, write_all_at};
 use super::header::{self, Standing};
 use super::index::Index;
 use super::open::create_segment;
-use super::queue::{Append, Work};
+use super::patience::Patience;
+use super::queue::{Append, Due, Work};
+use super::room;
 use super::sidecar::Sidecar;
 use super::stats::add;
 
@@ -35,11 +37,14 @@ pub(super) struct Writer {
     active: Arc<Loaded>,
     /// Where the next commit goes.
     end: u64,
+    /// Where the file ends: between the two lies room.
+    file_end: u64,
     standing: Standing,
     /// When the first record of the active segment was enqueued.
     began: Option<Timestamp>,
     sidecar_at: u64,
     tidied: Timestamp,
+    patience: Patience,
     buffer: Vec<u8>,
 }
 
@@ -66,10 +71,12 @@ impl Writer {
         Self {
             active,
             end,
+            file_end: end,
             standing,
             began: (!is_empty).then_some(began),
             sidecar_at: end,
             tidied: Timestamp::default(),
+            patience: Patience::new(shared.settings.commit_within),
             buffer: Vec::new(),
             shared,
         }
@@ -78,17 +85,25 @@ impl Writer {
     pub(super) fn run(mut self) {
         self.tidy();
         loop {
-            match self.shared.queue.next(self.shared.settings.commit_delay, IDLE) {
-                Work::Commit(appends) => {
+            let delay = self.patience.delay();
+            self.shared.counters.waits(delay);
+            match self.shared.queue.next(delay, IDLE) {
+                Work::Commit(Due { appends, since }) => {
+                    let count = appends.len();
                     if !self.commit(appends) {
                         return;
                     }
+                    let took = self.shared.clock.elapsed().saturating_sub(since);
+                    self.patience.learn(count, took);
                     if self.shared.clock.now().since(self.tidied) >= IDLE {
                         self.tidy();
                     }
                 }
                 Work::Tidy => self.tidy(),
                 Work::Close => {
+                    if let Err(error) = self.cut_room() {
+                        tracing::debug!(%error, "the room at the end of a segment is left for the next start to cut off");
+                    }
                     self.write_sidecar();
                     return;
                 }
@@ -139,10 +154,13 @@ impl Writer {
         let now = self.shared.clock.now();
         let layout = commit::lay_out(&mut self.buffer, appends, &self.standing, now, place);
         let started = self.shared.clock.elapsed();
-        if let Err(error) = write_all_at(&*self.active.file, &self.buffer, self.end) {
+        let written =
+            write_all_at(&*self.active.file, &self.buffer, self.end).and_then(|()| self.make_room());
+        if let Err(error) = written {
             if !disk::is_full(&error) {
                 return Err(Failure::Stopped(error.to_string()));
             }
+            self.file_end = self.end;
             return Err(match self.active.file.set_len(self.end) {
                 Ok(()) => Failure::Full(error),
                 Err(second) => Failure::Stopped(format!(
@@ -159,6 +177,38 @@ impl Writer {
             .counters
             .synced(self.shared.clock.elapsed().saturating_sub(started));
         Ok(layout)
+    }
+
+    /// Writes room behind a commit that is in the buffer and was just written, where the file has grown by it.
+    fn make_room(&mut self) -> io::Result<()> {
+        let commit_len = self.buffer.len() as u64;
+        let commit_end = self.end + commit_len;
+        let segment_bytes = self.shared.settings.segment_bytes;
+        let room_end = room::room_after(commit_len, commit_end, self.file_end, segment_bytes);
+        self.file_end = self.file_end.max(commit_end);
+        if let Some(room_end) = room_end {
+            match write_all_at(
+                &*self.active.file,
+                &room::zeros(room_end - commit_end),
+                commit_end,
+            ) {
+                Ok(()) => self.file_end = room_end,
+                // The commit has found its place, and can do without.
+                Err(error) if disk::is_full(&error) => self.active.file.set_len(commit_end)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the file behind the last commit, durably.
+    fn cut_room(&mut self) -> io::Result<()> {
+        if self.file_end > self.end {
+            self.active.file.set_len(self.end)?;
+            self.active.file.sync()?;
+            self.file_end = self.end;
+        }
+        Ok(())
     }
 
     /// Shows durable records to readers, then answers.
@@ -222,6 +272,8 @@ impl Writer {
 
     /// Seals the active segment and begins the next one.
     fn roll(&mut self) -> io::Result<()> {
+        // What is behind the last commit of a sealed segment is damage.
+        self.cut_room()?;
         self.write_sidecar();
         let shared = &self.shared;
         let number = self.active.number + 1;
@@ -248,6 +300,7 @@ impl Writer {
         shared.shelf.put(sealed);
         self.active = next;
         self.end = header_len;
+        self.file_end = header_len;
         self.sidecar_at = header_len;
         self.began = None;
         Ok(())

@@ -300,14 +300,34 @@ impl Snapshot {
             "Bytes of segment files",
             each(&|stats| stats.disk_bytes),
         );
+        self.log_commits(&stats);
+        let healthy = app.logs.iter().map(|(hub, log)| {
+            let writable = *hub::log::Log::health(&**log).borrow() == LogHealth::Writable;
+            (hub_label(hub.as_str()), f64::from(u8::from(writable)))
+        });
+        let healthy = healthy.collect();
+        self.gauge("log_writable", "Whether messages can be made durable", healthy);
+    }
+
+    /// How long commits of the logs take, and how long the next ones wait.
+    fn log_commits(&mut self, stats: &[(Labels, engines::segment::Stats)]) {
         let seconds = |micros: u64| whole(micros) / 1_000_000.0;
+        let delay = stats
+            .iter()
+            .map(|(labels, stats)| (labels.clone(), seconds(stats.delay_micros)))
+            .collect();
+        self.gauge(
+            "log_commit_delay_seconds",
+            "How long the next commit waits for more messages",
+            delay,
+        );
         let total = stats
             .iter()
             .map(|(labels, stats)| (labels.clone(), seconds(stats.sync_micros_total)))
             .collect();
         self.counter("log_commit_seconds", "Time spent in writes and syncs", total);
         let mut buckets = Vec::new();
-        for (labels, stats) in &stats {
+        for (labels, stats) in stats {
             let mut count = 0;
             for (at, bucket) in stats.sync_buckets.iter().enumerate() {
                 count += bucket;
@@ -324,12 +344,6 @@ impl Snapshot {
             "Commits that took at most so long, in seconds",
             buckets,
         );
-        let healthy = app.logs.iter().map(|(hub, log)| {
-            let writable = *hub::log::Log::health(&**log).borrow() == LogHealth::Writable;
-            (hub_label(hub.as_str()), f64::from(u8::from(writable)))
-        });
-        let healthy = healthy.collect();
-        self.gauge("log_writable", "Whether messages can be made durable", healthy);
     }
 
     fn store(&mut self, app: &App) {

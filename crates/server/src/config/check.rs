@@ -19,7 +19,7 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const RETENTION_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// Longest wait of a commit: a device waits for its acknowledgement as long.
-const COMMIT_DELAY_MAX: Duration = Duration::from_secs(1);
+const COMMIT_WITHIN_MAX: Duration = Duration::from_secs(1);
 
 /// Checks all but the certificate files.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
@@ -141,8 +141,11 @@ fn check_hub(hub: &HubConfig, texts: &mut Vec<String>) {
     if let Err(text) = usable {
         add("storage", text);
     }
-    if hub.commit_delay > COMMIT_DELAY_MAX {
-        add("commit_delay", "give at most 1 s: devices wait for it".to_owned());
+    if hub.commit_within > COMMIT_WITHIN_MAX {
+        add(
+            "commit_within",
+            "give at most 1 s: devices wait for it".to_owned(),
+        );
     }
 }
 

@@ -195,8 +195,8 @@ pub struct HubConfig {
     pub retention_bytes: Option<u64>,
     /// Size of one file of the telemetry log.
     pub segment_bytes: u64,
-    /// How long a commit may wait for more messages to come along.
-    pub commit_delay: Duration,
+    /// How long a message may take to be on disk while more are waited for, to share its write.
+    pub commit_within: Duration,
     /// Which events other than telemetry readers see.
     pub event_sources: EventSources,
     /// Whether services are notified of uploaded files.
@@ -216,7 +216,7 @@ impl HubConfig {
             retention_age: Duration::from_secs(24 * 60 * 60),
             retention_bytes: None,
             segment_bytes: 64 * 1_024 * 1_024,
-            commit_delay: Duration::from_millis(2),
+            commit_within: Duration::from_millis(3),
             event_sources: EventSources::default(),
             file_notifications: false,
             storage: StorageConfig::default(),

@@ -80,8 +80,8 @@ pub(super) const HUB_KEYS: &[Row<HubConfig>] = rows! {
         "How many bytes of telemetry are kept; the oldest go first.";
     "segment_bytes" size segment_bytes,
         "Size of one file of the telemetry log; the oldest telemetry is removed by whole files.";
-    "commit_delay" duration commit_delay,
-        "How long a commit may wait for more messages to share one write to disk.";
+    "commit_within" duration commit_within,
+        "How long a message may take to be on disk: a commit waits for more messages for what the disk leaves of it. \"0 s\" never waits.";
     "event_sources" event_sources event_sources,
         "What readers see beside the telemetry: changes of twins, identities and connections that come and go.";
     "file_notifications" switch file_notifications,

@@ -58,7 +58,7 @@ fn a_minimal_file_gets_the_defaults() {
     assert_eq!(hub(&config).host_names, ["hub1.example"]);
     assert_eq!(hub(&config).partition_count, 4);
     assert_eq!(hub(&config).retention_age, Duration::from_secs(86_400));
-    assert_eq!(hub(&config).commit_delay, Duration::from_millis(2));
+    assert_eq!(hub(&config).commit_within, Duration::from_millis(3));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn every_section_is_read() {
          [log]\nlevel = \"debug\"\nformat = \"json\"\n\
          [limits]\nmessage_bytes_max = \"1 MiB\"\nsas_clock_skew_secs = 0\ndevices_per_hub_max = \"unlimited\"\n\
          [hubs.plant-1]\nhost_names = [\"Plant-1.Example\", \"10.0.0.1\"]\npartition_count = 8\n\
-         retention_age = \"7 days\"\nretention_bytes = \"10 GiB\"\nsegment_bytes = \"128 MiB\"\ncommit_delay = \"0 s\"\n\
+         retention_age = \"7 days\"\nretention_bytes = \"10 GiB\"\nsegment_bytes = \"128 MiB\"\ncommit_within = \"0 s\"\n\
          event_sources = [\"lifecycle\"]\n\
          file_notifications = true\n\
          [hubs.plant-1.storage]\nkind = \"azure\"\naccount = \"acct\"\ncontainer = \"files\"\nkey = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n",
@@ -102,7 +102,7 @@ fn every_section_is_read() {
         retention_age: Duration::from_secs(7 * 86_400),
         retention_bytes: Some(10 << 30),
         segment_bytes: 128 << 20,
-        commit_delay: Duration::ZERO,
+        commit_within: Duration::ZERO,
         event_sources: hub::events::EventSources {
             lifecycle: true,
             ..hub::events::EventSources::default()
@@ -330,8 +330,8 @@ fn what_does_not_fit_together_is_told() {
             "hubs.hub1.retention_bytes: give at least segment_bytes: telemetry is removed by whole segments",
         ),
         (
-            "hubs.hub1.commit_delay=2 s",
-            "hubs.hub1.commit_delay: give at most 1 s: devices wait for it",
+            "hubs.hub1.commit_within=2 s",
+            "hubs.hub1.commit_within: give at most 1 s: devices wait for it",
         ),
         (
             "listeners.amqp_plain=127.0.0.1:5672",

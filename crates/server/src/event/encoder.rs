@@ -7,12 +7,16 @@ use hub::telemetry::{EventEncoder, Extra, Message, Stamp, SystemProperties};
 
 use super::{HEAD_BYTES, VERSION};
 
+/// About what an event takes beside its body: names of annotations, the device and how it logged in.
+const BESIDE_BODY_BYTES: usize = 400;
+
 /// Writes events as AMQP sections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SectionEncoder;
 
 impl EventEncoder for SectionEncoder {
     fn encode(&self, stamp: &Stamp<'_>, message: &Message<'_>, record: &mut Vec<u8>) {
+        record.reserve(BESIDE_BODY_BYTES + message.body.len());
         with_head(record, |record| write_annotations(stamp, message, record));
         if !message.system.is_empty() {
             write_properties(&message.system, record);

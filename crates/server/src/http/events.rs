@@ -290,7 +290,7 @@ mod tests {
         let open = || {
             let settings = Settings {
                 partition_count: 1,
-                commit_delay: Duration::ZERO,
+                commit_within: Duration::ZERO,
                 ..Settings::default()
             };
             SegmentLog::open(folder.path(), settings, Arc::new(SystemClock::new())).unwrap()

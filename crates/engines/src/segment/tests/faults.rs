@@ -14,7 +14,7 @@ async fn a_full_disk_holds_answers_back_and_work_resumes_by_itself() {
     let disk = MemoryDisk::default();
     let log = open(&disk);
     append(&log, 0, "before").await;
-    let len_before = disk.content("0000000000.segment").unwrap().len();
+    let len_before = written(&log, &disk).len();
     // The write stops in its middle.
     disk.set_faults(|faults| faults.room_bytes = Some(100));
     let mut waiting = log.append(Partition(0), batch(&[[7u8; 500]]));
@@ -188,5 +188,5 @@ fn impossible_settings_are_refused() {
     refused(|settings| settings.partition_count = 1_025);
     refused(|settings| settings.segment_bytes = 100);
     refused(|settings| settings.segment_bytes = 2 << 30);
-    refused(|settings| settings.commit_delay = Duration::from_secs(2));
+    refused(|settings| settings.commit_within = Duration::from_secs(2));
 }

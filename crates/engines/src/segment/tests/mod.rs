@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod faults;
 mod retention;
+mod room;
 
 use std::future::Future;
 use std::path::Path;
@@ -55,7 +56,7 @@ fn settings() -> Settings {
     Settings {
         partition_count: 2,
         segment_bytes: 4 << 10,
-        commit_delay: Duration::ZERO,
+        commit_within: Duration::ZERO,
         retry_delay: Duration::from_millis(5),
         ..Settings::default()
     }
@@ -100,6 +101,13 @@ async fn read_all(log: &SegmentLog, partition: u16, from: u64) -> Result<Vec<Byt
             all.push(record.bytes);
         }
     }
+}
+
+/// The only segment, without the room at its end.
+fn written(log: &SegmentLog, disk: &MemoryDisk) -> Vec<u8> {
+    let mut bytes = disk.content("0000000000.segment").unwrap();
+    bytes.truncate(usize::try_from(log.stats().disk_bytes).unwrap());
+    bytes
 }
 
 fn check_disk(disk: &MemoryDisk) -> Report {
