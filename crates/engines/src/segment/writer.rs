@@ -83,7 +83,9 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        self.tidy();
+        if !self.tidy_or_stop() {
+            return;
+        }
         loop {
             let delay = self.patience.delay();
             self.shared.counters.waits(delay);
@@ -95,11 +97,15 @@ impl Writer {
                     }
                     let took = self.shared.clock.elapsed().saturating_sub(since);
                     self.patience.learn(count, took);
-                    if self.shared.clock.now().since(self.tidied) >= IDLE {
-                        self.tidy();
+                    if self.shared.clock.now().since(self.tidied) >= IDLE && !self.tidy_or_stop() {
+                        return;
                     }
                 }
-                Work::Tidy => self.tidy(),
+                Work::Tidy => {
+                    if !self.tidy_or_stop() {
+                        return;
+                    }
+                }
                 Work::Close => {
                     if let Err(error) = self.cut_room() {
                         tracing::debug!(%error, "the room at the end of a segment is left for the next start to cut off");
@@ -131,7 +137,10 @@ impl Writer {
                         return false;
                     }
                     // Time goes on, and what retention deletes is room.
-                    self.tidy();
+                    if let Err(reason) = self.tidy() {
+                        self.stop(appends, &reason);
+                        return false;
+                    }
                 }
                 Err(Failure::Stopped(reason)) => {
                     self.stop(appends, &reason);
@@ -145,7 +154,7 @@ impl Writer {
         let bytes_max = commit::bytes_max(appends) as u64;
         let is_empty = self.end <= header::len(self.shared.meta.partition_count);
         if !is_empty && self.end.saturating_add(bytes_max) > self.shared.settings.segment_bytes {
-            self.roll().map_err(classify)?;
+            self.roll()?;
         }
         let place = Place {
             segment: self.active.number,
@@ -271,13 +280,14 @@ impl Writer {
     }
 
     /// Seals the active segment and begins the next one.
-    fn roll(&mut self) -> io::Result<()> {
+    fn roll(&mut self) -> Result<(), Failure> {
         // What is behind the last commit of a sealed segment is damage.
-        self.cut_room()?;
+        self.cut_room()
+            .map_err(|error| Failure::Stopped(format!("the end of a segment: {error}")))?;
         self.write_sidecar();
         let shared = &self.shared;
         let number = self.active.number + 1;
-        let file = create_segment(&*shared.disk, &shared.meta, number, &self.standing)?;
+        let file = create_segment(&*shared.disk, &shared.meta, number, &self.standing).map_err(classify)?;
         let header_len = header::len(shared.meta.partition_count);
         let next = Arc::new(Loaded {
             number,
@@ -329,8 +339,15 @@ impl Writer {
         }
     }
 
-    /// Applies retention.
-    fn tidy(&mut self) {
+    /// Applies retention. Says whether writing can go on.
+    fn tidy_or_stop(&mut self) -> bool {
+        self.tidy()
+            .inspect_err(|reason| self.stop(Vec::new(), reason))
+            .is_ok()
+    }
+
+    /// Applies retention; gives why writing cannot go on, if it cannot.
+    fn tidy(&mut self) -> Result<(), String> {
         let now = self.shared.clock.now();
         self.tidied = now;
         let retention = *self
@@ -341,9 +358,14 @@ impl Writer {
         if self
             .began
             .is_some_and(|began| now.since(began) >= retention.age / AGE_STEPS)
-            && let Err(error) = self.roll()
         {
-            tracing::warn!(%error, "a segment could not be begun to let the older one age; it is tried again");
+            match self.roll() {
+                Ok(()) => {}
+                Err(Failure::Full(error)) => {
+                    tracing::warn!(%error, "a segment could not be begun to let the older one age; it is tried again");
+                }
+                Err(Failure::Stopped(reason)) => return Err(reason),
+            }
         }
         let mut deleted = false;
         while let Some(oldest) = self.oldest_to_delete(now, retention.age, retention.bytes) {
@@ -356,6 +378,7 @@ impl Writer {
             // What comes back after a crash is deleted again.
             tracing::warn!(%error, "the folder of the event log could not be synced after retention");
         }
+        Ok(())
     }
 
     fn oldest_to_delete(&self, now: Timestamp, age: Duration, bytes: u64) -> Option<u64> {

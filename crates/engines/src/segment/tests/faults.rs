@@ -138,6 +138,26 @@ async fn a_failed_sync_stops_the_log_for_good() {
 }
 
 #[tokio::test]
+async fn a_sync_that_fails_while_a_segment_is_sealed_stops_the_log_for_good() {
+    let disk = MemoryDisk::default();
+    let clock = clock();
+    let log = open_with(&disk, settings(), clock.clone()).unwrap();
+    append(&log, 0, "before").await;
+    disk.set_faults(|faults| faults.syncs_fail = true);
+    // Old enough to be sealed, not to be deleted.
+    clock.advance(log.retention().age / 8);
+    log.set_retention(log.retention());
+    until(log.health(), |health| matches!(health, LogHealth::Stopped(_))).await;
+    disk.set_faults(|faults| faults.syncs_fail = false);
+    let error = log.append(Partition(0), batch(&["behind"])).await.unwrap_err();
+    assert!(matches!(error, AppendError::Stopped(_)), "{error}");
+    drop(log);
+    let log = open_with(&disk, settings(), clock).unwrap();
+    assert_eq!(read_all(&log, 0, 0).await.unwrap(), ["before"]);
+    assert_eq!(append(&log, 0, "behind").await, 1);
+}
+
+#[tokio::test]
 async fn a_failed_write_stops_the_log_for_good() {
     stops_for_good(
         |disk| disk.set_faults(|faults| faults.writes_fail = true),
