@@ -1,5 +1,6 @@
 //! The thread that writes: gathers appends into commits, seals segments, applies retention, waits out a full disk.
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,7 +38,7 @@ pub(super) struct Writer {
     active: Arc<Loaded>,
     /// Where the next commit goes.
     end: u64,
-    /// Where the file ends: between the two lies room.
+    /// Where the file ends, at the most: between the two lies room.
     file_end: u64,
     standing: Standing,
     /// When the first record of the active segment was enqueued.
@@ -54,6 +55,15 @@ enum Failure {
     Full(io::Error),
     /// What is on disk is unknown.
     Stopped(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(error) => error.fmt(f),
+            Self::Stopped(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl Writer {
@@ -108,7 +118,7 @@ impl Writer {
                 }
                 Work::Close => {
                     if let Err(error) = self.cut_room() {
-                        tracing::debug!(%error, "the room at the end of a segment is left for the next start to cut off");
+                        tracing::warn!(%error, "the room at the end of a segment could not be cut off; the next start does it");
                     }
                     self.write_sidecar();
                     return;
@@ -154,7 +164,8 @@ impl Writer {
         let bytes_max = commit::bytes_max(appends) as u64;
         let is_empty = self.end <= header::len(self.shared.meta.partition_count);
         if !is_empty && self.end.saturating_add(bytes_max) > self.shared.settings.segment_bytes {
-            self.roll()?;
+            self.cut_room()?;
+            self.roll().map_err(classify)?;
         }
         let place = Place {
             segment: self.active.number,
@@ -201,20 +212,26 @@ impl Writer {
                 &room::zeros(room_end - commit_end),
                 commit_end,
             ) {
-                Ok(()) => self.file_end = room_end,
-                // The commit has found its place, and can do without.
-                Err(error) if disk::is_full(&error) => self.active.file.set_len(commit_end)?,
-                Err(error) => return Err(error),
+                // On a full disk the commit, which has found its place, can do without; what there is of the room is as good.
+                Err(error) if !disk::is_full(&error) => return Err(error),
+                _ => self.file_end = room_end,
             }
         }
         Ok(())
     }
 
     /// Ends the file behind the last commit, durably.
-    fn cut_room(&mut self) -> io::Result<()> {
+    fn cut_room(&mut self) -> Result<(), Failure> {
         if self.file_end > self.end {
-            self.active.file.set_len(self.end)?;
-            self.active.file.sync()?;
+            let failed = |error| Failure::Stopped(format!("the end of a segment: {error}"));
+            self.active.file.set_len(self.end).map_err(|error| {
+                if disk::is_full(&error) {
+                    Failure::Full(error)
+                } else {
+                    failed(error)
+                }
+            })?;
+            self.active.file.sync().map_err(failed)?;
             self.file_end = self.end;
         }
         Ok(())
@@ -279,15 +296,12 @@ impl Writer {
         add(&counters.commits, 1);
     }
 
-    /// Seals the active segment and begins the next one.
-    fn roll(&mut self) -> Result<(), Failure> {
-        // What is behind the last commit of a sealed segment is damage.
-        self.cut_room()
-            .map_err(|error| Failure::Stopped(format!("the end of a segment: {error}")))?;
+    /// Seals the active segment, whose room was cut off, and begins the next one.
+    fn roll(&mut self) -> io::Result<()> {
         self.write_sidecar();
         let shared = &self.shared;
         let number = self.active.number + 1;
-        let file = create_segment(&*shared.disk, &shared.meta, number, &self.standing).map_err(classify)?;
+        let file = create_segment(&*shared.disk, &shared.meta, number, &self.standing)?;
         let header_len = header::len(shared.meta.partition_count);
         let next = Arc::new(Loaded {
             number,
@@ -359,12 +373,13 @@ impl Writer {
             .began
             .is_some_and(|began| now.since(began) >= retention.age / AGE_STEPS)
         {
-            match self.roll() {
-                Ok(()) => {}
-                Err(Failure::Full(error)) => {
-                    tracing::warn!(%error, "a segment could not be begun to let the older one age; it is tried again");
-                }
+            let rolled = match self.cut_room() {
+                Ok(()) => self.roll(),
+                Err(Failure::Full(error)) => Err(error),
                 Err(Failure::Stopped(reason)) => return Err(reason),
+            };
+            if let Err(error) = rolled {
+                tracing::warn!(%error, "a segment could not be begun to let the older one age; it is tried again");
             }
         }
         let mut deleted = false;
