@@ -35,7 +35,7 @@ const STRANGER_SECS: u64 = 2;
 type Reason = (&'static str, &'static str, &'static str);
 
 /// Connections of strangers at one time; `IRONHUB_HOSTILE_CONNECTIONS` sets another number.
-const CONNECTIONS_DEFAULT: usize = 2_000;
+const CONNECTIONS_DEFAULT: usize = 4_000;
 
 /// What a stranger may cost the server.
 const STRANGER_BYTES_MAX: u64 = 16 * 1_024;
@@ -316,9 +316,9 @@ fn thousands_of_strangers_cost_their_budget_and_no_more() {
     Runtime::new().unwrap().block_on(async {
         let honest = Honest::start(&access).await;
         let mut held = Vec::new();
-        // What the server needs once and for all it has after the first few.
+        // What the server needs once and for all, with as many handshakes at one time as it gets later, it has after the first.
         for (_, make) in KINDS {
-            open(&server, &access, make, 20, &mut held).await;
+            open(&server, &access, make, HANDSHAKES_MAX, &mut held).await;
         }
         let first = resident_bytes(&server);
         let each = (wanted - held.len()) / KINDS.len();

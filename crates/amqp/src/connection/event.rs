@@ -43,7 +43,7 @@ pub enum Event {
     /// The peer answered a challenge.
     SaslResponse(Vec<u8>),
     /// The peer opened the connection. Answer with `accept_open` or `close`; nothing further is taken before.
-    Opened(Open),
+    Opened(Box<Open>),
     /// The peer attaches a link. Answer with `accept_attach` or `refuse_attach`, at any time.
     Attached(LinkId, Box<Attach>),
     /// A message arrived. Unless it is settled, `dispose` it.

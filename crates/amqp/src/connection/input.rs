@@ -184,7 +184,7 @@ impl Connection {
                 .clamp(Duration::from_millis(1), self.config.heartbeat_max)
         });
         self.phase = Phase::Deciding;
-        self.events.push_back(Event::Opened(open));
+        self.events.push_back(Event::Opened(Box::new(open)));
     }
 
     fn take_begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Violation> {
