@@ -302,6 +302,11 @@ const KINDS: [Kind; 12] = [
 fn thousands_of_strangers_cost_their_budget_and_no_more() {
     let wanted = std::env::var("IRONHUB_HOSTILE_CONNECTIONS")
         .map_or(CONNECTIONS_DEFAULT, |count| count.parse().expect("a number"));
+    let least = 2 * KINDS.len() * HANDSHAKES_MAX;
+    assert!(
+        wanted >= least,
+        "IRONHUB_HOSTILE_CONNECTIONS is less than {least}"
+    );
     let allowed = allow_connections(wanted);
     if allowed < wanted {
         eprintln!(
