@@ -14,6 +14,7 @@ mod logging;
 mod output;
 mod run;
 mod simulation;
+mod workers;
 
 use std::process::ExitCode;
 

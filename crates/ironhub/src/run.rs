@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::failure::Failure;
 use crate::logging;
 use crate::output::note;
+use crate::workers::Workers;
 
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
 pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), Failure> {
@@ -22,6 +23,11 @@ pub(crate) fn run(config: Config, on_ready: impl FnOnce(&Ready)) -> Result<(), F
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
+    let _workers = Workers::watch(runtime.handle()).map_err(|error| {
+        Failure::failed(format!(
+            "the watch over the runtime's threads cannot be started: {error}"
+        ))
+    })?;
     runtime.block_on(async {
         let shutdown = shutdown()?;
         let announced = |ready: &Ready| {

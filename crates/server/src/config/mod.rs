@@ -216,7 +216,7 @@ impl HubConfig {
             retention_age: Duration::from_secs(24 * 60 * 60),
             retention_bytes: None,
             segment_bytes: 64 * 1_024 * 1_024,
-            commit_within: Duration::from_millis(3),
+            commit_within: Duration::from_micros(2_500),
             event_sources: EventSources::default(),
             file_notifications: false,
             storage: StorageConfig::default(),

@@ -58,7 +58,7 @@ fn a_minimal_file_gets_the_defaults() {
     assert_eq!(hub(&config).host_names, ["hub1.example"]);
     assert_eq!(hub(&config).partition_count, 4);
     assert_eq!(hub(&config).retention_age, Duration::from_secs(86_400));
-    assert_eq!(hub(&config).commit_within, Duration::from_millis(3));
+    assert_eq!(hub(&config).commit_within, Duration::from_micros(2_500));
 }
 
 #[test]
