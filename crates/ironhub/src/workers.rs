@@ -172,7 +172,7 @@ const SPELL: usize = 100;
 /// One thread, in the measure of [`Load::busy`].
 const THREAD: usize = 1 << 10;
 /// So many looks weigh in what is busy.
-const SMOOTH: usize = 32;
+const SMOOTH: usize = 64;
 
 /// What the looks have shown.
 struct Load {
@@ -224,8 +224,8 @@ impl Load {
         if self.looks < SPELL {
             return resting;
         }
-        // Whoever stays awake is to be at work for seven tenths of the time at most.
-        let needed = (self.found * 10).div_ceil(7 * self.looks).max(1);
+        // Whoever stays awake is to be at work for eight tenths of the time at most.
+        let needed = (self.found * 10).div_ceil(8 * self.looks).max(1);
         (self.looks, self.found) = (0, 0);
         resting.max(self.seen.len().saturating_sub(needed))
     }
@@ -279,11 +279,11 @@ mod tests {
     #[test]
     fn those_that_stay_have_room() {
         let mut load = Load::new(4);
-        let rest = after(&mut load, SPELL, &[60, 60, 60, 60], 0);
+        let rest = after(&mut load, SPELL, &[65, 65, 65, 65], 0);
         assert_eq!(
             rest[SPELL - 1],
             0,
-            "2.4 threads of work would fill three to more than seven tenths"
+            "2.6 threads of work would fill three to more than eight tenths"
         );
         let rest = after(&mut load, SPELL, &[50, 50, 50, 50], 0);
         assert_eq!(rest[SPELL - 1], 1);
