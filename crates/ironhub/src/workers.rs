@@ -183,6 +183,8 @@ struct Load {
     /// Looks of this spell, and the threads that they found at work.
     looks: usize,
     found: usize,
+    /// How many threads may rest. Fewer do for a moment when a rest ends to begin anew.
+    rest: usize,
     /// Whether nothing happened since the look before.
     idle: bool,
 }
@@ -194,6 +196,7 @@ impl Load {
             busy: 0,
             looks: 0,
             found: 0,
+            rest: 0,
             idle: false,
         }
     }
@@ -219,15 +222,16 @@ impl Load {
 
         if through >= awake || self.busy > awake * THREAD * 9 / 10 {
             (self.looks, self.found) = (0, 0);
-            return resting.saturating_sub(awake);
+            self.rest = self.rest.saturating_sub(awake);
         }
         if self.looks < SPELL {
-            return resting;
+            return self.rest;
         }
         // Whoever stays awake is to be at work for eight tenths of the time at most.
         let needed = (self.found * 10).div_ceil(8 * self.looks).max(1);
         (self.looks, self.found) = (0, 0);
-        resting.max(self.seen.len().saturating_sub(needed))
+        self.rest = self.rest.max(self.seen.len().saturating_sub(needed));
+        self.rest
     }
 }
 
@@ -262,6 +266,7 @@ mod tests {
     }
 
     fn after(load: &mut Load, looks: usize, parts: &[usize], resting: usize) -> Vec<usize> {
+        load.rest = resting;
         let mut threads = Threads(load.seen.clone());
         (0..looks)
             .map(|look| load.look(threads.at_work(parts, look), resting))
@@ -290,12 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_that_ends_begins_anew() {
+        let mut load = Load::new(2);
+        let mut threads = Threads(vec![0; 2]);
+        load.rest = 1;
+        // The second thread is up for a look, as its rest was over.
+        let looks = [1, 0, 1].map(|resting| load.look(threads.at_work(&[20, 100], 1), resting));
+        assert_eq!(looks, [1; 3]);
+    }
+
+    #[test]
     fn a_thread_without_a_pause_calls_twice_as_many() {
         let mut load = Load::new(8);
         // Seven rest and seem to be at work; so does the eighth.
-        assert_eq!(after(&mut load, 2, &[100; 8], 7)[1], 6);
-        assert_eq!(after(&mut load, 2, &[100; 8], 6)[1], 4);
-        assert_eq!(after(&mut load, 2, &[100; 8], 4)[1], 0);
+        assert_eq!(after(&mut load, 1, &[100; 8], 7), [6]);
+        assert_eq!(after(&mut load, 1, &[100; 8], 6), [4]);
+        assert_eq!(after(&mut load, 1, &[100; 8], 4), [0]);
     }
 
     #[test]
